@@ -1,0 +1,4 @@
+// The exported ABI and nothing else: one file a group, documented there and in docs/abi.md. The acting vCPU or host
+// thread is the first argument of every export that acts, as an index (vCPUs first). Addresses and 64-bit values are
+// u64; the version is `ABI_VERSION` in layout/header.ts.
+export * from "./abi/machine";

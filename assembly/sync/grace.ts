@@ -1,0 +1,107 @@
+// Grace periods. A reader publishes the epoch in which it entered; whoever must outlast the readers raises the epoch
+// and waits until no reader of an older one is left. One pair of words for SRCU (memslots) and one for RCU
+// (page-table pages); docs/locking.md says what each protects.
+//
+//   reader    e := epoch ; mine := e ; ... dereference ... ; mine := 0
+//   updater   unpublish ; epoch++ ; wait for every `mine` to be 0 or >= the new epoch
+//
+// A reader that loaded the old epoch but had not stored it when the updater looked dereferences after its store, hence
+// after the unpublishing: it finds the new state. It delays a later grace period, never escapes an earlier one.
+
+import { GRACE_RCU, GRACE_RCU_DEPTH, GRACE_SRCU, GRACE_SRCU_DEPTH } from "../layout/control";
+import { KVM_RCU_EPOCH, KVM_SRCU_EPOCH } from "../layout/kvm";
+import { Map } from "../layout/map";
+import { Trap, trap } from "../trap";
+import { Ops, Order } from "./ops";
+import { SPIN_LIMIT, park } from "./wait";
+
+/** Waits until every actor is outside, or has entered at `epoch` or later. */
+function waitForReaders(word: usize, epoch: u32, actor: usize): void {
+  for (let i: u32 = 0, n = Map.actorCount; i < n; i++) {
+    const other = Map.actor(i);
+    if (other == actor) continue;
+    let spins: u32 = 0;
+    while (true) {
+      const seen = Ops.load<u32>(other + word, Order.Acquire);
+      if (seen == 0 || <i32>(seen - epoch) >= 0) break;
+      // Nobody notifies this word: readers leave without looking. The slice bounds the delay.
+      if (++spins > SPIN_LIMIT) park(other + word, seen, actor);
+    }
+  }
+}
+
+/** Begins a grace period: returns the epoch that no reader may be older than when it ends. */
+function beginGrace(epochWord: usize): u32 {
+  let epoch = Ops.add<u32>(epochWord, 1, Order.Full) + 1;
+  if (epoch == 0) epoch = Ops.add<u32>(epochWord, 1, Order.Full) + 1; // 0 means "outside"
+  return epoch;
+}
+
+/** True if no actor is still inside a section older than `epoch`. */
+function graceElapsed(word: usize, epoch: u32): bool {
+  for (let i: u32 = 0, n = Map.actorCount; i < n; i++) {
+    const seen = Ops.load<u32>(Map.actor(i) + word, Order.Acquire);
+    if (seen != 0 && <i32>(seen - epoch) < 0) return false;
+  }
+  return true;
+}
+
+function unbalanced(actor: usize): void {
+  trap(Trap.GraceUnbalanced, 0, actor);
+}
+
+/** kvm.srcu: held by a vCPU whenever it is outside guest mode and may look at memslots. */
+export class Srcu {
+  @inline static readLock(actor: usize): void {
+    const depth = load<u32>(actor + GRACE_SRCU_DEPTH);
+    store<u32>(actor + GRACE_SRCU_DEPTH, depth + 1);
+    if (depth == 0) {
+      Ops.store<u32>(actor + GRACE_SRCU, Ops.load<u32>(KVM_SRCU_EPOCH, Order.Relaxed), Order.Full);
+    }
+  }
+  @inline static readUnlock(actor: usize): void {
+    const depth = load<u32>(actor + GRACE_SRCU_DEPTH) - 1;
+    if (<i32>depth < 0) unbalanced(actor);
+    store<u32>(actor + GRACE_SRCU_DEPTH, depth);
+    if (depth == 0) Ops.store<u32>(actor + GRACE_SRCU, 0, Order.Release);
+  }
+}
+
+/** synchronize_srcu(&kvm.srcu). Not to be called inside a section: it would wait for itself. */
+export function synchronizeSrcu(actor: usize): void {
+  if (load<u32>(actor + GRACE_SRCU_DEPTH)) unbalanced(actor);
+  waitForReaders(GRACE_SRCU, beginGrace(KVM_SRCU_EPOCH), actor);
+}
+
+/** RCU for page-table pages: held by lockless walkers of host and TDP tables. */
+export class Rcu {
+  @inline static readLock(actor: usize): void {
+    const depth = load<u32>(actor + GRACE_RCU_DEPTH);
+    store<u32>(actor + GRACE_RCU_DEPTH, depth + 1);
+    if (depth == 0) {
+      Ops.store<u32>(actor + GRACE_RCU, Ops.load<u32>(KVM_RCU_EPOCH, Order.Relaxed), Order.Full);
+    }
+  }
+  @inline static readUnlock(actor: usize): void {
+    const depth = load<u32>(actor + GRACE_RCU_DEPTH) - 1;
+    if (<i32>depth < 0) unbalanced(actor);
+    store<u32>(actor + GRACE_RCU_DEPTH, depth);
+    if (depth == 0) Ops.store<u32>(actor + GRACE_RCU, 0, Order.Release);
+  }
+}
+
+/** For a deferred free: the epoch that every reader must have reached before the free. */
+export function rcuBegin(): u32 {
+  return beginGrace(KVM_RCU_EPOCH);
+}
+
+/** True if the grace period that began with `epoch` is over. */
+export function rcuElapsed(epoch: u32): bool {
+  return graceElapsed(GRACE_RCU, epoch);
+}
+
+/** synchronize_rcu. */
+export function synchronizeRcu(actor: usize): void {
+  if (load<u32>(actor + GRACE_RCU_DEPTH)) unbalanced(actor);
+  waitForReaders(GRACE_RCU, beginGrace(KVM_RCU_EPOCH), actor);
+}

@@ -1,0 +1,57 @@
+// Sleeping on a word. A wait is sliced: each slice ends with a look at the machine's abort word, so that a thread
+// whose lock holder has died ends with a trap instead of hanging.
+
+import { HEADER_ABORT } from "../layout/header";
+import { Trap, trap } from "../trap";
+import { Ops, Order } from "./ops";
+
+/** Length of one slice, ns. An abort is noticed at most this much later. */
+const SLICE_NS: i64 = 2_000_000;
+
+/**
+ * One sleep while the word equals `value`. Alone in a function that is kept from being inlined, with nothing live
+ * after the instruction: Node 20's baseline compiler may corrupt locals across it (docs/decisions/0004-wait-alone.md).
+ */
+function parkOnce(address: usize, value: u32): void {
+  atomic.wait<i32>(address, <i32>value, SLICE_NS);
+}
+
+/** Traps if the machine was aborted. For loops that wait for somebody else. */
+export function checkAbort(actor: usize): void {
+  if (Ops.load<u32>(HEADER_ABORT, Order.Relaxed)) trap(Trap.Aborted, 0, actor);
+}
+
+/** Sleeps until woken, at most a slice, while the word at `address` equals `value`; the caller re-checks and repeats. */
+export function park(address: usize, value: u32, actor: usize): void {
+  checkAbort(actor);
+  parkOnce(address, value);
+  checkAbort(actor);
+}
+
+/** Wakes all that sleep on the word. */
+export function wakeAll(address: usize): void {
+  atomic.notify(address, -1);
+}
+
+/** Wakes one that sleeps on the word. */
+export function wakeOne(address: usize): void {
+  atomic.notify(address, 1);
+}
+
+/** Looks at a word this often before sleeping on it: about a microsecond. */
+export const SPIN_LIMIT: u32 = 100;
+
+/** Spins, then sleeps, until the word no longer equals `value`; returns what it holds then. */
+export function waitWhileEqual(address: usize, value: u32, waiters: usize, actor: usize): u32 {
+  let now = Ops.load<u32>(address, Order.Acquire);
+  for (let i: u32 = 0; now == value && i < SPIN_LIMIT; i++) now = Ops.load<u32>(address, Order.Acquire);
+  if (now != value) return now;
+  // Announce, then look again in `park`'s own compare: the writer stores the word, then looks at the waiters.
+  Ops.add<u32>(waiters, 1, Order.Full);
+  do {
+    park(address, value, actor);
+    now = Ops.load<u32>(address, Order.Acquire);
+  } while (now == value);
+  Ops.sub<u32>(waiters, 1, Order.Full);
+  return now;
+}
