@@ -1,6 +1,7 @@
 // Who is told of what. A notifier registration is a word (kind, instance), because a function value would make a
 // table, a data segment and an indirect call. The only file that knows both the host and its listeners.
 
+import { note } from "./env";
 import { MM_NOTIFIERS, MM_NOTIFIER_SLOTS, Notifier } from "./layout/mm";
 import { invalidateEnd, invalidateStart } from "./kvm/invalidate";
 import { Ops, Order } from "./sync/ops";
@@ -13,12 +14,21 @@ export enum NotifyEvent {
   ProtectionPage = 3,
 }
 
+/** Events that the lab build tells its host of (`note`), for checkers with ghost state. */
+export enum Note {
+  /** start was called; a, b: hva range. The `NotifyEvent` is in bits 15:8 of the kind. */
+  NotifyStart = 1,
+  /** end was called. */
+  NotifyEnd = 2,
+}
+
 /** Calls invalidate_range_start of every registered notifier: returns after their translations and TLBs are gone. */
 export function notifyStart(actor: usize, mm: usize, start: u64, end: u64, event: NotifyEvent): void {
+  if (LAB) note(Note.NotifyStart | (event << 8), start, end);
   for (let i: u32 = 0; i < MM_NOTIFIER_SLOTS; i++) {
     switch (Ops.load<u32>(mm + MM_NOTIFIERS + i * 4, Order.Acquire) & 0xff) {
       case Notifier.Kvm:
-        invalidateStart(actor, start, end, event);
+        invalidateStart(actor, start, end);
         break;
       default:
         break;
@@ -28,10 +38,11 @@ export function notifyStart(actor: usize, mm: usize, start: u64, end: u64, event
 
 /** Calls invalidate_range_end of every registered notifier. */
 export function notifyEnd(actor: usize, mm: usize, start: u64, end: u64, event: NotifyEvent): void {
+  if (LAB) note(Note.NotifyEnd | (event << 8), start, end);
   for (let i: u32 = 0; i < MM_NOTIFIER_SLOTS; i++) {
     switch (Ops.load<u32>(mm + MM_NOTIFIERS + i * 4, Order.Acquire) & 0xff) {
       case Notifier.Kvm:
-        invalidateEnd(actor, start, end, event);
+        invalidateEnd(actor, start, end);
         break;
       default:
         break;

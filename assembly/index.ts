@@ -2,3 +2,7 @@
 // thread is the first argument of every export that acts, as an index (vCPUs first). Addresses and 64-bit values are
 // u64; the version is `ABI_VERSION` in layout/header.ts.
 export * from "./abi/machine";
+export * from "./abi/cpu";
+export * from "./abi/host";
+export * from "./abi/kvm";
+export * from "./abi/vcpu";

@@ -23,7 +23,7 @@ await mkdir("build", { recursive: true });
 await compile("index", "release");
 const problems = await checkModule("build/release.wasm", { imports: ["env.memory"], bytes: 64 * 1024 });
 if (!fast) {
-  await compile("index", "lab");
+  await compile("lab", "lab");
   problems.push(
     ...(await checkModule("build/lab.wasm", {
       imports: ["env.memory", "env.order", "env.choose", "env.note"],

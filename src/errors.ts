@@ -1,12 +1,12 @@
 /**
- * The one error type of the package: what went wrong (`code`, `message`), where (in the message), and what to do
- * about it (`hint`). Architectural faults are values, never errors; this class is for input that cannot be used,
- * machines that cannot be built, and protocol or worker failures that end a run.
+ * The one error type of the package: what went wrong (`code`, `message`), where (in the message), and what to
+ * do about it (`hint`). Architectural faults are values, never errors; this class is for input that cannot be
+ * used, machines that cannot be built, and protocol or worker failures that end a run.
  */
 
 /**
- * One row for each code: the sentence that stands in for a message when the place that throws has nothing more
- * precise to say. A code is never reused with another meaning.
+ * One row for each code: the sentence that stands in for a message when the place that throws has nothing
+ * more precise to say. A code is never reused with another meaning.
  */
 export const ERROR_SENTENCES = {
   /** The WebAssembly.Memory is not backed by a SharedArrayBuffer, so that workers cannot attach to it. */
@@ -66,7 +66,7 @@ export interface GuestMmuErrorDetails {
   readonly cause?: unknown;
 }
 
-/** The form of an error in `--json` output and in messages between threads (a structured clone drops `code`). */
+/** An error in `--json` output and in messages between threads: a structured clone drops `code`. */
 export interface GuestMmuErrorJson {
   readonly name: "GuestMmuError";
   readonly code: GuestMmuErrorCode;
@@ -99,11 +99,11 @@ export class GuestMmuError extends Error {
 
   /** A plain object that survives JSON and structured clones; `fromJSON` turns it back into an error. */
   toJSON(): GuestMmuErrorJson {
-    const plain = { name: this.name, code: this.code, message: this.message, hint: this.hint };
-    return this.cause === undefined ? plain : { ...plain, cause: sentenceOf(this.cause) };
+    const { name, code, message, hint, cause } = this;
+    return { name, code, message, hint, ...(cause === undefined ? {} : { cause: sentenceOf(cause) }) };
   }
 
-  /** Rebuilds an error that was reported by another thread. Its stack is that of the caller; the cause is a string. */
+  /** Rebuilds an error that another thread reported. The stack is the caller's, the cause a string. */
   static fromJSON(json: GuestMmuErrorJson): GuestMmuError {
     return new GuestMmuError(json.code, { message: json.message, hint: json.hint, cause: json.cause });
   }

@@ -1,5 +1,7 @@
 // Machine: making one, attaching to one.
 
+import { createHost } from "../host/mm";
+import { createKvm } from "../kvm/kvm";
 import { AttachResult, attachRegions, checkHeader, planRegions, sealHeader } from "../layout/map";
 import { attachProfile } from "../profile";
 import { attachRules } from "../rules";
@@ -12,6 +14,8 @@ export function plan(): u32 {
 /** Makes the machine that the header describes, in memory that is zero beyond the header. */
 export function create(): void {
   attachAll();
+  createHost();
+  createKvm();
   sealHeader();
 }
 

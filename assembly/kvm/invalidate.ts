@@ -1,2 +1,164 @@
-export function invalidateStart(actor: usize, start: u64, end: u64, event: i32): void {}
-export function invalidateEnd(actor: usize, start: u64, end: u64, event: i32): void {}
+// The notifier side: invalidate_range_start and _end (kvm-protocol 5.1, 5.2).
+//
+//   start   active++ ; per slot that overlaps: lock, in_progress++ (once), range += , zap ; flush ; unlock
+//   end     lock, seq++, in_progress--, unlock ; active--
+
+import {
+  KVM_INVALIDATE_IN_PROGRESS,
+  KVM_INVALIDATE_RANGE_END,
+  KVM_INVALIDATE_RANGE_START,
+  KVM_INVALIDATE_SEQ,
+  KVM_INVALIDATE_WAITERS,
+  KVM_MN_ACTIVE_COUNT,
+  KVM_MN_ACTIVE_WAITERS,
+  KVM_MN_INVALIDATE_LOCK,
+  RANGE_SENTINEL,
+} from "../layout/kvm";
+import { Slot, SlotByHva } from "../layout/slot";
+import { Stat, Stats } from "../layout/stats";
+import { Profiles, Switch } from "../profile";
+import { Rule, Rules } from "../rules";
+import { Srcu } from "../sync/grace";
+import { Barrier, Ops, Order } from "../sync/ops";
+import { Spin } from "../sync/spin";
+import { wakeAll } from "../sync/wait";
+import { Trap, trap } from "../trap";
+import { flushRemoteTlbs } from "./flush";
+import { MmuLock } from "./lock";
+import { Slots, slotsBelow } from "./memslots";
+import { Root, putRootLocked } from "./roots";
+import { reapTables } from "./tables";
+import { zapRangeLocked } from "./tdp";
+
+/** mmu_invalidate_begin: mmu_lock held for write. */
+function beginLocked(): void {
+  const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed) + 1;
+  if (open == 1) {
+    Ops.store<u64>(KVM_INVALIDATE_RANGE_START, RANGE_SENTINEL, Order.Relaxed);
+    Ops.store<u64>(KVM_INVALIDATE_RANGE_END, 0, Order.Relaxed);
+  }
+  Ops.store<u32>(KVM_INVALIDATE_IN_PROGRESS, open, Order.Relaxed);
+  if (!Rules.hold(Rule.SeqRaisedInEnd)) Ops.add<u32>(KVM_INVALIDATE_SEQ, 1, Order.Relaxed);
+}
+
+/** mmu_invalidate_range_add: the union grows, and never shrinks before the count is back at 0. */
+function addRangeLocked(start: u64, end: u64): void {
+  if (start < Ops.load<u64>(KVM_INVALIDATE_RANGE_START, Order.Relaxed)) {
+    Ops.store<u64>(KVM_INVALIDATE_RANGE_START, start, Order.Relaxed);
+  }
+  if (end > Ops.load<u64>(KVM_INVALIDATE_RANGE_END, Order.Relaxed)) {
+    Ops.store<u64>(KVM_INVALIDATE_RANGE_END, end, Order.Relaxed);
+  }
+}
+
+/** mmu_invalidate_end: mmu_lock held for write. */
+function endLocked(actor: usize): void {
+  if (!Rules.hold(Rule.SeqBeforeCount)) lowerCountLocked(actor);
+  if (Rules.hold(Rule.SeqRaisedInEnd)) {
+    Ops.store<u32>(KVM_INVALIDATE_SEQ, Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed) + 1, Order.Relaxed);
+  }
+  // Pairs with the read barrier in retryReason: a reader that sees the count lowered sees the sequence raised.
+  Ops.barrier(Barrier.Wmb);
+  if (Rules.hold(Rule.SeqBeforeCount)) lowerCountLocked(actor);
+}
+
+function lowerCountLocked(actor: usize): void {
+  const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed);
+  if (open == 0) trap(Trap.InProgressUnderflow, 0, actor);
+  Ops.store<u32>(KVM_INVALIDATE_IN_PROGRESS, open - 1, Order.Relaxed);
+}
+
+/** Zaps [start, end) under every root, obsolete ones too: their leaves map pages as well. */
+function zapGfnRangeLocked(actor: usize, start: u64, end: u64, owed: bool): bool {
+  let flush = owed;
+  let root = Root.first();
+  while (root) {
+    let next = Root.after(root);
+    if (!Root.invalid(root) || Rules.hold(Rule.ZapInvalidRoots)) {
+      Root.get(root); // the zap may let the lock go
+      flush = zapRangeLocked(actor, root, start, end, flush);
+      next = Root.after(root);
+      putRootLocked(actor, root);
+    }
+    root = next;
+  }
+  return flush;
+}
+
+/** Invalidates what one slot has of [start, end). Returns whether a flush is owed. */
+function invalidateSlotLocked(actor: usize, slot: Slot, start: u64, end: u64, owed: bool): bool {
+  const slotEnd = slot.hva + (slot.npages << 12);
+  const from = max<u64>(start, slot.hva);
+  const to = min<u64>(end, slotEnd);
+  const gfn = slot.baseGfn + ((from - slot.hva) >> 12);
+  const gfnEnd = slot.baseGfn + ((to - slot.hva + 4095) >> 12);
+  if (Rules.hold(Rule.RangeAddedBeforeZap)) addRangeLocked(gfn, gfnEnd);
+  const flush = zapGfnRangeLocked(actor, gfn, gfnEnd, owed);
+  if (!Rules.hold(Rule.RangeAddedBeforeZap)) addRangeLocked(gfn, gfnEnd);
+  return flush;
+}
+
+/** invalidate_range_start for hva [start, end): when it returns, nothing of it is mapped or cached by the VM. */
+export function invalidateStart(actor: usize, start: u64, end: u64): void {
+  Stats.add(actor, Stat.Invalidations, 1);
+  Spin.lock(KVM_MN_INVALIDATE_LOCK, actor);
+  Ops.add<u32>(KVM_MN_ACTIVE_COUNT, 1, Order.None);
+  Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
+
+  Srcu.readLock(actor);
+  let locked = false;
+  if (!Profiles.has(Switch.BeginOnlyOnOverlap)) {
+    MmuLock.lock(actor);
+    beginLocked();
+    locked = true;
+  }
+  let flush = false;
+  const slots = Slots.active();
+  for (let i = slotsBelow(slots, end); i > 0; i--) {
+    const row = changetype<SlotByHva>(Slots.byHva(slots, i - 1));
+    if (row.maxEnd <= start) break; // neither this one nor any before it reaches so far
+    const slot = changetype<Slot>(Slots.at(slots, row.position));
+    if (slot.hva + (slot.npages << 12) <= start) continue;
+    if (!locked) {
+      MmuLock.lock(actor);
+      beginLocked();
+      locked = true;
+    }
+    flush = invalidateSlotLocked(actor, slot, start, end, flush);
+  }
+  // R3: pages may be freed before end, so no TLB may hold them when this returns.
+  if (flush && Rules.hold(Rule.FlushBeforeStartReturns)) flushRemoteTlbs(actor);
+  if (locked) MmuLock.unlock(actor);
+  Srcu.readUnlock(actor);
+}
+
+/** True if a slot overlaps hva [start, end). SRCU held. */
+function anySlotOverlaps(start: u64, end: u64): bool {
+  const slots = Slots.active();
+  for (let i = slotsBelow(slots, end); i > 0; i--) {
+    const row = changetype<SlotByHva>(Slots.byHva(slots, i - 1));
+    if (row.maxEnd <= start) return false;
+    const slot = changetype<Slot>(Slots.at(slots, row.position));
+    if (slot.hva + (slot.npages << 12) > start) return true;
+  }
+  return false;
+}
+
+/** invalidate_range_end: from here on translations of the range may be made again. */
+export function invalidateEnd(actor: usize, start: u64, end: u64): void {
+  Srcu.readLock(actor);
+  if (!Profiles.has(Switch.BeginOnlyOnOverlap) || anySlotOverlaps(start, end)) {
+    MmuLock.lock(actor);
+    endLocked(actor);
+    MmuLock.unlock(actor);
+    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Full)) wakeAll(KVM_INVALIDATE_IN_PROGRESS);
+  }
+  Srcu.readUnlock(actor);
+
+  Spin.lock(KVM_MN_INVALIDATE_LOCK, actor);
+  const open = Ops.sub<u32>(KVM_MN_ACTIVE_COUNT, 1, Order.None);
+  if (open == 0) trap(Trap.ActiveUnderflow, 0, actor);
+  Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
+  if (open == 1 && Ops.load<u32>(KVM_MN_ACTIVE_WAITERS, Order.Full)) wakeAll(KVM_MN_ACTIVE_COUNT);
+  reapTables(actor);
+}

@@ -1,10 +1,128 @@
 import { ACTOR_CPU } from "./actor";
 
-/** Processor state of a vCPU: private to it. */
+/**
+ * Processor state of a vCPU; private to it. The first line is what a TLB hit reads; what a walk reads comes next, all
+ * of it derived from the registers at the end by `updateDerived` (x86/cpu.ts).
+ */
 @unmanaged
 export class Cpu {
+  /** PCID, VPID and EP4TA of now, as in a TLB entry. */
+  context: u64;
+  /** TLB entries of another generation are empty, global ones down to `keptGeneration` aside. */
+  generation: u32;
+  tlbBase: u32;
+  /** Bytes of the 4-KByte entries less one entry: masks a page number << 5. */
+  tlbMask: u32;
+  /** Last full flush: older entries, and rows of the walk cache, are empty, global or not. */
+  keptGeneration: u32;
+  /** Deny masks, one a kind of access (x86/rights.ts). */
+  denyRead: u64;
+  denyWrite: u64;
+  denyFetch: u64;
+  denyModify: u64;
+  denyImplicitRead: u64;
+  denyImplicitWrite: u64;
+  denyStackRead: u64;
+  denyStackWrite: u64;
+
+  /** P, A, and the bits reserved at every level: an entry that has just P and A of these takes the fast form. */
+  test: u64;
+  /** Bits reserved at every level. */
+  reserved: u64;
+  /** Likewise for EPT: R, A where it is kept, and reserved bits. */
+  nestedTest: u64;
+  nestedReserved: u64;
+  /** Obstacles to a read of a guest's table entry: a write, where EPT keeps accessed and dirty flags. */
+  denyTable: u64;
+  /** Address of the top guest table in this memory, for the fast form without EPT; 0 where that form does not apply. */
+  root: u32;
+  /** Address of the top EPT table in this memory; 0 without EPT, or if it is not in a frame. */
+  nestedRoot: u32;
+  /** `Shape`: which dimensions there are. */
+  shape: u32;
+  /** Paging mode of the guest (x86/modes.ts). */
+  mode: u32;
+  tlbLargeBase: u32;
+  tlbLargeMask: u32;
+  walkCacheBase: u32;
+  walkCacheMask: u32;
+  /** 1 if a translation of a large guest page was entered since the last full flush. */
+  largeSeen: u32;
+  cpl: u32;
+
   cr3: u64;
   eptp: u64;
+  cr0: u32;
+  cr4: u32;
+  efer: u32;
+  rflags: u32;
+  pkru: u32;
+  pkrs: u32;
+  vpid: u32;
 }
 if (offsetof<Cpu>() > 256) ERROR("Cpu must fit its part");
+if (offsetof<Cpu>("denyImplicitRead") > 64) ERROR("what a TLB hit reads must fit one line");
+
+export const CPU_CONTEXT: usize = ACTOR_CPU + offsetof<Cpu>("context");
+export const CPU_GENERATION: usize = ACTOR_CPU + offsetof<Cpu>("generation");
+export const CPU_TLB_BASE: usize = ACTOR_CPU + offsetof<Cpu>("tlbBase");
+export const CPU_TLB_MASK: usize = ACTOR_CPU + offsetof<Cpu>("tlbMask");
+export const CPU_KEPT_GENERATION: usize = ACTOR_CPU + offsetof<Cpu>("keptGeneration");
+/** Deny mask of `Access` k: at this offset + 8 k. */
+export const CPU_DENY: usize = ACTOR_CPU + offsetof<Cpu>("denyRead");
+export const CPU_TEST: usize = ACTOR_CPU + offsetof<Cpu>("test");
+export const CPU_RESERVED: usize = ACTOR_CPU + offsetof<Cpu>("reserved");
+export const CPU_NESTED_TEST: usize = ACTOR_CPU + offsetof<Cpu>("nestedTest");
+export const CPU_NESTED_RESERVED: usize = ACTOR_CPU + offsetof<Cpu>("nestedReserved");
+export const CPU_DENY_TABLE: usize = ACTOR_CPU + offsetof<Cpu>("denyTable");
+export const CPU_ROOT: usize = ACTOR_CPU + offsetof<Cpu>("root");
+export const CPU_NESTED_ROOT: usize = ACTOR_CPU + offsetof<Cpu>("nestedRoot");
+export const CPU_SHAPE: usize = ACTOR_CPU + offsetof<Cpu>("shape");
+export const CPU_MODE: usize = ACTOR_CPU + offsetof<Cpu>("mode");
+export const CPU_TLB_LARGE_BASE: usize = ACTOR_CPU + offsetof<Cpu>("tlbLargeBase");
+export const CPU_TLB_LARGE_MASK: usize = ACTOR_CPU + offsetof<Cpu>("tlbLargeMask");
+export const CPU_WALK_CACHE_BASE: usize = ACTOR_CPU + offsetof<Cpu>("walkCacheBase");
+export const CPU_WALK_CACHE_MASK: usize = ACTOR_CPU + offsetof<Cpu>("walkCacheMask");
+export const CPU_LARGE_SEEN: usize = ACTOR_CPU + offsetof<Cpu>("largeSeen");
+export const CPU_CPL: usize = ACTOR_CPU + offsetof<Cpu>("cpl");
 export const CPU_CR3: usize = ACTOR_CPU + offsetof<Cpu>("cr3");
+export const CPU_EPTP: usize = ACTOR_CPU + offsetof<Cpu>("eptp");
+export const CPU_CR0: usize = ACTOR_CPU + offsetof<Cpu>("cr0");
+export const CPU_CR4: usize = ACTOR_CPU + offsetof<Cpu>("cr4");
+export const CPU_EFER: usize = ACTOR_CPU + offsetof<Cpu>("efer");
+export const CPU_RFLAGS: usize = ACTOR_CPU + offsetof<Cpu>("rflags");
+export const CPU_PKRU: usize = ACTOR_CPU + offsetof<Cpu>("pkru");
+export const CPU_PKRS: usize = ACTOR_CPU + offsetof<Cpu>("pkrs");
+export const CPU_VPID: usize = ACTOR_CPU + offsetof<Cpu>("vpid");
+
+/** Dimensions of translation: bit 0 the guest's tables, bit 1 EPT. */
+export enum Shape {
+  /** Neither: the linear address is the physical one. */
+  None = 0,
+  Guest = 1,
+  Ept = 2,
+  Both = 3,
+}
+
+/** Registers by name, for the ABI. */
+export enum Register {
+  Cr0 = 0,
+  Cr3 = 1,
+  Cr4 = 2,
+  Efer = 3,
+  Rflags = 4,
+  Cpl = 5,
+  Pkru = 6,
+  Pkrs = 7,
+  Eptp = 8,
+  Vpid = 9,
+}
+
+/** What became of a register write. */
+export enum RegisterWrite {
+  Ok = 0,
+  /** #GP(0): a reserved bit, or a combination that the manual forbids. */
+  GeneralProtection = 1,
+  /** The manual allows it, this processor does not have it (32-bit and PAE paging). */
+  Unsupported = 2,
+}

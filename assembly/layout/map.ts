@@ -186,16 +186,16 @@ export class Map {
   }
   /** Copy 0 or 1 of the memslots: a `SlotsHead`, then the rows by gfn, then the index by hva. */
   @inline static slots(copy: u32): usize {
-    return SLOTS + copy * SLOT_COPY_SIZE;
+    return SLOTS + <usize>copy * SLOT_COPY_SIZE;
   }
   @inline static vma(index: u32): usize {
     return VMAS + (<usize>index << VMA_SHIFT);
   }
   @inline static tlb(vcpu: usize): usize {
-    return TLBS + Map.actorIndex(vcpu) * TLB_SIZE;
+    return TLBS + <usize>Map.actorIndex(vcpu) * TLB_SIZE;
   }
   @inline static walkCache(vcpu: usize): usize {
-    return WALKCACHES + Map.actorIndex(vcpu) * WALKCACHE_SIZE;
+    return WALKCACHES + <usize>Map.actorIndex(vcpu) * WALKCACHE_SIZE;
   }
   @inline static batch(actor: usize): usize {
     return BATCHES + Map.actorIndex(actor) * BATCH_SIZE;

@@ -1,51 +1,56 @@
-// mm_struct: the address space of the VMM process, and the zone its pages come from.
+// mm_struct: the address space of the VMM process, and the zone its pages come from. Words that every fault writes
+// (mmap_lock, zone lock) lie apart from those that every fault reads.
 //
-//     0  mmap_lock, VMA table                  256  zone: buddy free lists
-//   128  notifiers, host TLB
+//     0  mmap_lock                            384  zone: lock
+//   128  VMA table, pgd, notifiers            512  zone: buddy free lists
+//   256  host TLB flushes
 
 import { KVM_BASE, KVM_SIZE } from "./kvm";
 
 export const MM_BASE: usize = KVM_BASE + KVM_SIZE;
 export const MM_SIZE: usize = 4096;
 
+/** mmap_lock: an rwlock, three words. Guards the VMA table; held for read, it also keeps host page tables in place. */
+export const MM_MMAP_LOCK: usize = 0;
+
+/** Read by every fault, written by few. */
 @unmanaged
 export class Mm {
-  /** mmap_lock: an rwlock. */
-  mmapLockWord: u32;
-  mmapLockOwner: u32;
-  mmapLockWaiters: u32;
   /** pfn of the top host page table. */
   pgd: u32;
-  /** VMAs in the table, sorted by start. */
+  /** VMAs in the table, sorted by start. mmap_lock. */
   vmaCount: u32;
-  /** Where the search for a free hva range begins. */
-  mmapBaseLow: u32;
-}
-export const MM_MMAP_LOCK: usize = offsetof<Mm>("mmapLockWord");
-
-@unmanaged
-export class MmNotifiers {
   /** Registered notifiers, `Notifier` kind in bits 7:0 and instance above; 0 is an empty place. */
-  slot0: u32;
-  slot1: u32;
-  slot2: u32;
-  slot3: u32;
-  /** Host TLB flushes done. */
-  tlbFlushes: u64;
+  notifier0: u32;
+  notifier1: u32;
+  notifier2: u32;
+  notifier3: u32;
 }
-export const MM_NOTIFIERS: usize = 128;
+const MM_FIELDS: usize = 128;
+export const MM_PGD: usize = MM_FIELDS + offsetof<Mm>("pgd");
+export const MM_VMA_COUNT: usize = MM_FIELDS + offsetof<Mm>("vmaCount");
+export const MM_NOTIFIERS: usize = MM_FIELDS + offsetof<Mm>("notifier0");
 export const MM_NOTIFIER_SLOTS: u32 = 4;
-export const MM_TLB_FLUSHES: usize = MM_NOTIFIERS + offsetof<MmNotifiers>("tlbFlushes");
 
-/** The zone: one per machine, in the page of the first mm. Free lists of the buddy allocator, one an order. */
-export const ZONE_BASE: usize = MM_BASE + 256;
+/** Host TLB flushes done: a u64. */
+export const MM_TLB_FLUSHES: usize = 256;
+
+/** Where the search for a free range begins, and where user space ends: the top page is never mapped. */
+export const MM_MMAP_BASE: u64 = 0x1000_0000_0000;
+export const MM_TASK_SIZE: u64 = 0x7fff_ffff_f000;
+/** The lowest address that can be mapped: vm.mmap_min_addr. Results below are `HostStatus` codes. */
+export const MM_MMAP_MIN: u64 = 0x1_0000;
+
+/** The zone: one per machine, in the page of the first mm. */
+export const ZONE_BASE: usize = MM_BASE + 384;
+/** zone.lock, a spin lock: guards the free lists, and the Buddy flag and links of free frames. */
 export const ZONE_LOCK: usize = ZONE_BASE;
-/** Frames in the buddy lists. */
-export const ZONE_FREE: usize = ZONE_BASE + 4;
+/** Frames in the buddy lists. Written under the lock, read by anyone. */
+export const ZONE_FREE: usize = ZONE_BASE + 64;
 /** Frames that may be handed out at all. */
-export const ZONE_MANAGED: usize = ZONE_BASE + 8;
+export const ZONE_MANAGED: usize = ZONE_BASE + 68;
 /** Heads (pfn, 0 for none) of the free lists, 4 bytes an order. */
-export const ZONE_LISTS: usize = ZONE_BASE + 64;
+export const ZONE_LISTS: usize = ZONE_BASE + 128;
 /** Orders 0 to 10: blocks of 4 KiB to 4 MiB. */
 export const ZONE_ORDERS: u32 = 11;
 
@@ -62,15 +67,16 @@ export class Vma {
   end: u64;
   /** `VmaFlag` bits. */
   flags: u32;
-  /** log2 of the page size that faults install: 12 or 21. */
+  /** log2 of the page size that faults install: 12, or 21 where an aligned 2 MiB lie within the VMA. */
   pageShift: u32;
 }
 export const VMA_SHIFT: u32 = 5;
-if (offsetof<Vma>() > <usize>1 << VMA_SHIFT) ERROR("a VMA must fit its row");
 
 export enum VmaFlag {
   Read = 1 << 0,
   Write = 1 << 1,
   Exec = 1 << 2,
 }
-if (offsetof<Mm>() > 128) ERROR("Mm must fit its line pair");
+if (offsetof<Vma>() > <usize>1 << VMA_SHIFT) ERROR("a VMA must fit its row");
+if (offsetof<Mm>() > 64) ERROR("Mm must fit its line");
+if (ZONE_LISTS + ZONE_ORDERS * 4 > MM_BASE + MM_SIZE) ERROR("the zone must end with its page");

@@ -15,7 +15,7 @@ export class Page {
   pincount: i32;
   /** On a head or free block: log2 of its frames. */
   order: u32;
-  /** On a tail: pfn of the head. On a head and on a single page: its own pfn. */
+  /** On a tail: pfn of the head. 0 on a head, a single page and a free frame, so that an empty machine is all zero. */
   head: u32;
   /** What the page belongs to: 0 anonymous, else a file. */
   mapping: u32;
@@ -30,7 +30,7 @@ export class Page {
   pgmap: u32;
   /** First reverse mapping. */
   rmap: u32;
-  /** Owner's word: level of a table page, swap entry, grace-period epoch while a free is deferred. */
+  /** Owner's word: level of a table page, table kept for the split of a huge page, epoch of a deferred free. */
   own: u32;
   /** Times the frame has changed hands; a translation made in another epoch is stale. */
   epoch: u32;
@@ -42,9 +42,12 @@ export const PAGE_STRUCT_SIZE: u32 = 1 << PAGE_STRUCT_SHIFT;
 export const PAGE_REFCOUNT: usize = offsetof<Page>("refcount");
 export const PAGE_MAPCOUNT: usize = offsetof<Page>("mapcount");
 export const PAGE_FLAGS: usize = offsetof<Page>("flags");
+export const PAGE_ORDER: usize = offsetof<Page>("order");
 export const PAGE_HEAD: usize = offsetof<Page>("head");
 export const PAGE_LOCK: usize = offsetof<Page>("lock");
 export const PAGE_INDEX: usize = offsetof<Page>("index");
+export const PAGE_NEXT: usize = offsetof<Page>("next");
+export const PAGE_PREVIOUS: usize = offsetof<Page>("previous");
 export const PAGE_OWN: usize = offsetof<Page>("own");
 export const PAGE_EPOCH: usize = offsetof<Page>("epoch");
 
@@ -68,8 +71,8 @@ export enum PageFlag {
   Reserved = 1 << 7,
   /** Poisoned when it was freed: verified when it is handed out. */
   Poisoned = 1 << 8,
-  /** In an actor's list of ready frames: free, and not in the buddy allocator. */
-  Cached = 1 << 9,
+  /** Root of the secondary MMU that a memslot update has made obsolete (role.invalid). */
+  RootInvalid = 1 << 10,
 }
 
 if (offsetof<Page>() != <usize>PAGE_STRUCT_SIZE) ERROR("struct page must fill its line");

@@ -1,7 +1,7 @@
 // The last walk of an actor, as a record: outcome, addresses, and the entries it read. The fast form of a walk does
 // not write it; it is filled when a walk faults, exits, or is asked for level by level.
 
-import { ACTOR_WALK } from "./actor";
+import { ACTOR_POOL, ACTOR_WALK } from "./actor";
 
 /** How a walk, or an access, ended. */
 export enum Outcome {
@@ -29,17 +29,25 @@ export enum Outcome {
   OutOfFrames = 10,
 }
 
-/** Kinds of access. */
+/** Kinds of access. Bit 0: checked and reported as a write. */
 export enum Access {
   Read = 0,
   Write = 1,
   Fetch = 2,
   /** Read-modify-write: checked and reported as a write. */
   Modify = 3,
+  /** Supervisor-mode access whatever the CPL, as of a descriptor: RFLAGS.AC does not lift SMAP for it. */
+  ImplicitRead = 4,
+  ImplicitWrite = 5,
+  /** Through the stack segment: a non-canonical address is #SS. */
+  StackRead = 6,
+  StackWrite = 7,
 }
+export const ACCESS_COUNT: u32 = 8;
 
 @unmanaged
 export class Walk {
+  /** `Outcome`. */
   outcome: u32;
   /** #PF error code, or exit qualification. */
   error: u32;
@@ -48,24 +56,42 @@ export class Walk {
   gpa: u64;
   /** Host-physical address of the access. */
   pa: u64;
+  /** Obstacles found (x86/rights.ts). */
+  rights: u64;
   /** log2 of the size of the translation: 12, 21 or 30. */
   shift: u32;
   /** Steps recorded. */
   steps: u32;
-  /** Raw rights accumulated. */
-  rights: u32;
 }
-/** Steps of the recorded walk: at most 5 + 5 * 4 + 4 nested, 16 bytes each (`WalkStep`). */
-export const WALK_STEPS: usize = ACTOR_WALK + 64;
-export const WALK_STEP_MAX: u32 = 28;
+export const WALK_OUTCOME: usize = ACTOR_WALK + offsetof<Walk>("outcome");
+export const WALK_ERROR: usize = ACTOR_WALK + offsetof<Walk>("error");
+export const WALK_GVA: usize = ACTOR_WALK + offsetof<Walk>("gva");
+export const WALK_GPA: usize = ACTOR_WALK + offsetof<Walk>("gpa");
+export const WALK_PA: usize = ACTOR_WALK + offsetof<Walk>("pa");
+export const WALK_RIGHTS: usize = ACTOR_WALK + offsetof<Walk>("rights");
+export const WALK_SHIFT: usize = ACTOR_WALK + offsetof<Walk>("shift");
+export const WALK_STEP_COUNT: usize = ACTOR_WALK + offsetof<Walk>("steps");
 
-/** One entry that a walk read. */
+/** Steps of the recorded walk (`WalkStep`): at most 5 of the guest, each after 4 nested ones, and 4 more. */
+export const WALK_STEPS: usize = ACTOR_WALK + 48;
+export const WALK_STEP_MAX: u32 = 29;
+export const WALK_STEP_SHIFT: u32 = 4;
+
+/**
+ * One entry that a walk read. `where`:
+ *
+ *   63:4                                   3             2:0
+ *   physical address of the entry >> 3     nested table  level
+ */
 @unmanaged
 export class WalkStep {
-  /** The entry's value. */
+  /** The entry's value as it was read. */
   entry: u64;
-  /** Where: physical page number of the table << 16 | index << 4 | level, bit 3 set for a nested table. */
+  /** See the drawing. The address of a guest's entry below EPT is guest-physical. */
   where: u64;
 }
-if (offsetof<Walk>() > 64) ERROR("Walk must end before its steps");
-if (64 + WALK_STEP_MAX * 16 > 512) ERROR("the steps must end before the pool part");
+export const WALK_STEP_NESTED: u64 = 8;
+
+if (offsetof<Walk>() > 48) ERROR("Walk must end before its steps");
+if (offsetof<WalkStep>() != <usize>1 << WALK_STEP_SHIFT) ERROR("a step must fill its place");
+if (WALK_STEPS + ((<usize>WALK_STEP_MAX) << WALK_STEP_SHIFT) > ACTOR_POOL) ERROR("the steps must end before the pool part");

@@ -1,9 +1,11 @@
 // Generated from assembly/ by `npm run build:core -- --write`; the build fails where it differs. Do not edit.
 
 export const ABI_VERSION = 1;
+export const ACCESS_COUNT = 8;
 export const ACTOR_CONTROL = 0;
 export const ACTOR_CPU = 256;
 export const ACTOR_DRIVE = 0xa00;
+export const ACTOR_FAULT = 0xf00;
 export const ACTOR_GATHER = 0x1000;
 export const ACTOR_GRACE = 128;
 export const ACTOR_POOL = 0x600;
@@ -11,16 +13,100 @@ export const ACTOR_SHIFT = 13;
 export const ACTOR_SIZE = 0x2000;
 export const ACTOR_STATS = 512;
 export const ACTOR_WALK = 0x400;
+export const BATCH_FAILED = 0x8000000000000000n;
 export const CONTROL_MODE = 0;
 export const CONTROL_MODE_WAITERS = 8;
 export const CONTROL_REQUESTS = 4;
 export const CONTROL_STATE = 12;
+export const CPU_CONTEXT = 256;
+export const CPU_CPL = 420;
+export const CPU_CR0 = 440;
+export const CPU_CR3 = 424;
+export const CPU_CR4 = 444;
+export const CPU_DENY = 280;
+export const CPU_DENY_TABLE = 376;
+export const CPU_EFER = 448;
+export const CPU_EPTP = 432;
+export const CPU_GENERATION = 264;
+export const CPU_KEPT_GENERATION = 276;
+export const CPU_LARGE_SEEN = 416;
+export const CPU_MODE = 396;
+export const CPU_NESTED_RESERVED = 368;
+export const CPU_NESTED_ROOT = 388;
+export const CPU_NESTED_TEST = 360;
+export const CPU_PKRS = 460;
+export const CPU_PKRU = 456;
+export const CPU_RESERVED = 352;
+export const CPU_RFLAGS = 452;
+export const CPU_ROOT = 384;
+export const CPU_SHAPE = 392;
+export const CPU_TEST = 344;
+export const CPU_TLB_BASE = 268;
+export const CPU_TLB_LARGE_BASE = 400;
+export const CPU_TLB_LARGE_MASK = 404;
+export const CPU_TLB_MASK = 272;
+export const CPU_VPID = 464;
+export const CPU_WALK_CACHE_BASE = 408;
+export const CPU_WALK_CACHE_MASK = 412;
+export const CR0_CD = 0x40000000n;
+export const CR0_ET = 0x10n;
+export const CR0_NW = 0x20000000n;
+export const CR0_PE = 0x1n;
+export const CR0_PG = 0x80000000n;
+export const CR0_WP = 0x10000n;
+export const CR3_NO_FLUSH = 0x8000000000000000n;
+export const CR3_PCID = 0xfffn;
+export const CR4_FSGSBASE = 0x10000n;
+export const CR4_LA57 = 0x1000n;
+export const CR4_OSXSAVE = 0x40000n;
+export const CR4_PAE = 0x20n;
+export const CR4_PCIDE = 0x20000n;
+export const CR4_PGE = 0x80n;
+export const CR4_PKE = 0x400000n;
+export const CR4_PKS = 0x1000000n;
+export const CR4_PSE = 0x10n;
+export const CR4_SMAP = 0x200000n;
+export const CR4_SMEP = 0x100000n;
+export const CR4_VALID = 0x1773fffn;
+export const CR4_VMXE = 0x2000n;
+export const EFER_LMA = 0x400n;
+export const EFER_LME = 0x100n;
+export const EFER_NXE = 0x800n;
+export const EFER_SCE = 0x1n;
+export const EPTP_AD = 0x40n;
+export const EPTP_LEVELS = 0x38n;
+export const EPTP_MEMTYPE = 0x7n;
+export const EPTP_WB_4LEVEL = 0x1en;
+export const EPT_1G_RESERVED = 0x3ffff000n;
+export const EPT_2M_RESERVED = 0x1ff000n;
+export const EPT_A = 0x100n;
+export const EPT_D = 0x200n;
+export const EPT_IPAT = 0x40n;
+export const EPT_MEMTYPE = 0x38n;
+export const EPT_MEMTYPE_WB = 0x30n;
+export const EPT_PML4E_RESERVED = 0xf8n;
+export const EPT_PS = 0x80n;
+export const EPT_R = 0x1n;
+export const EPT_RWX = 0x7n;
+export const EPT_SUPPRESS_VE = 0x8000000000000000n;
+export const EPT_TABLE_RESERVED = 0x78n;
+export const EPT_VIOLATION_FETCH = 4;
+export const EPT_VIOLATION_FINAL = 256;
+export const EPT_VIOLATION_LINEAR = 128;
+export const EPT_VIOLATION_READ = 1;
+export const EPT_VIOLATION_RIGHTS_SHIFT = 3;
+export const EPT_VIOLATION_WRITE = 2;
+export const EPT_W = 0x2n;
+export const EPT_X = 0x4n;
+export const EPT_XU = 0x400n;
+export const FAULT_OFFSET_VALUE = 64;
 export const GATHER_MAX = 0x400;
 export const GATHER_PFNS = 0x1000;
 export const GRACE_RCU = 132;
 export const GRACE_RCU_DEPTH = 136;
 export const GRACE_SRCU = 128;
 export const GRACE_SRCU_DEPTH = 140;
+export const GUP_WRITABLE = 0x10000000000n;
 export const HEADER_ABORT = 0x1080;
 export const HEADER_BASE = 0x1000;
 export const HEADER_OFFSET_ACTORS_BASE = 0x1048;
@@ -52,6 +138,9 @@ export const HEADER_TRAP_ACTOR = 0x1088;
 export const HEADER_TRAP_ARGUMENT = 0x1090;
 export const HEADER_TRAP_CODE = 0x1084;
 export const HISTOGRAM_BUCKETS = 0x4a0;
+export const HISTOGRAM_OFFSET_COUNT = 0x2500;
+export const HISTOGRAM_OFFSET_MAX = 0x2510;
+export const HISTOGRAM_OFFSET_SUM = 0x2508;
 export const HISTOGRAM_SIZE = 0x3000;
 export const HISTOGRAM_SUB_SHIFT = 5;
 export const KVM_ALIVE = 0x219c;
@@ -81,31 +170,85 @@ export const KVM_TABLE_COUNT = 0x2198;
 export const KVM_TDP_PAGES_LOCK = 0x21ac;
 export const MACHINE_SIZE_MAX = 0xf9990000n;
 export const MAGIC = 0x554d4d47;
+export const MEASURE_FAILED = 0xffffffffffffffffn;
 export const MM_BASE = 0x3000;
+export const MM_MMAP_BASE = 0x100000000000n;
 export const MM_MMAP_LOCK = 0;
-export const MM_NOTIFIERS = 128;
+export const MM_MMAP_MIN = 0x10000n;
+export const MM_NOTIFIERS = 136;
 export const MM_NOTIFIER_SLOTS = 4;
+export const MM_PGD = 128;
 export const MM_SIZE = 0x1000;
-export const MM_TLB_FLUSHES = 144;
+export const MM_TASK_SIZE = 0x7ffffffff000n;
+export const MM_TLB_FLUSHES = 256;
+export const MM_VMA_COUNT = 132;
+export const MODE_4LEVEL = 0xf3c;
+export const MODE_5LEVEL = 0xf85;
+export const MODE_EPT4 = 0x4f3c;
+export const MODE_HOST = 0x8f3c;
+export const MODE_NONE = 0;
+export const MODE_NPT4 = 0x10f3c;
+export const OBSTACLE_CLEAN = 0x10n;
+export const OBSTACLE_EPT_CLEAN = 0x100n;
+export const OBSTACLE_EPT_NO_FETCH = 0x80n;
+export const OBSTACLE_EPT_NO_READ = 0x20n;
+export const OBSTACLE_EPT_NO_WRITE = 0x40n;
+export const OBSTACLE_READ_ONLY = 0x1n;
+export const OBSTACLE_SUPERVISOR = 0x2n;
+export const OBSTACLE_SUPERVISOR_KEYS = 0x20n;
+export const OBSTACLE_USER = 0x8n;
+export const OBSTACLE_USER_KEYS = 0x10n;
+export const OBSTACLE_XD = 0x4n;
 export const PAGE_EPOCH = 60;
 export const PAGE_FLAGS = 8;
 export const PAGE_HEAD = 20;
 export const PAGE_INDEX = 32;
 export const PAGE_LOCK = 28;
 export const PAGE_MAPCOUNT = 4;
+export const PAGE_NEXT = 40;
+export const PAGE_ORDER = 16;
 export const PAGE_OWN = 56;
+export const PAGE_PREVIOUS = 44;
 export const PAGE_REFCOUNT = 0;
 export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 0x1000;
 export const PAGE_STRUCT_SHIFT = 6;
 export const PAGE_STRUCT_SIZE = 64;
+export const PFERR_ID = 16;
+export const PFERR_P = 1;
+export const PFERR_PK = 32;
+export const PFERR_RSVD = 8;
+export const PFERR_US = 4;
+export const PFERR_WR = 2;
 export const POOL_BATCH = 64;
-export const POOL_READY = 0x640;
+export const POOL_GATHER_COUNT = 0x608;
+export const POOL_LOAD_STATUS = 0x610;
+export const POOL_READY = 0x660;
+export const POOL_READY_COUNT = 0x600;
 export const POOL_READY_MAX = 192;
-export const POOL_TABLES = 0x610;
+export const POOL_TABLES = 0x620;
 export const POOL_TABLES_MAX = 12;
+export const POOL_TABLE_COUNT = 0x604;
+export const POOL_VMA_HINT = 0x60c;
 export const PROFILE_COUNT = 2;
+export const PTE_1G_RESERVED = 0x3fffe000n;
+export const PTE_2M_RESERVED = 0x1fe000n;
+export const PTE_A = 0x20n;
+export const PTE_ADDRESS = 0xffffffffff000n;
+export const PTE_D = 0x40n;
+export const PTE_G = 0x100n;
+export const PTE_KEY_SHIFT = 0x3bn;
+export const PTE_P = 0x1n;
+export const PTE_PCD = 0x10n;
+export const PTE_PROTNONE = 0x100n;
+export const PTE_PS = 0x80n;
+export const PTE_PWT = 0x8n;
+export const PTE_RW = 0x2n;
+export const PTE_US = 0x4n;
+export const PTE_XD = 0x8000000000000000n;
 export const RANGE_SENTINEL = 0xffffffffffffffffn;
+export const RFLAGS_AC = 0x40000n;
+export const RFLAGS_FIXED = 0x2n;
 export const RULE_COUNT = 33;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
@@ -115,25 +258,62 @@ export const SLOT_OFFSET_HVA = 16;
 export const SLOT_OFFSET_ID = 24;
 export const SLOT_OFFSET_NPAGES = 8;
 export const SLOT_SHIFT = 5;
+export const SPTE_A = 0x100n;
+export const SPTE_D = 0x200n;
+export const SPTE_FROZEN = 0x800000000000000n;
+export const SPTE_HOST_WRITABLE = 0x200000000000000n;
+export const SPTE_IPAT = 0x40n;
+export const SPTE_MEMTYPE_WB = 0x30n;
+export const SPTE_MMU_WRITABLE = 0x400000000000000n;
+export const SPTE_NONPRESENT = 0x0n;
+export const SPTE_PS = 0x80n;
+export const SPTE_R = 0x1n;
+export const SPTE_SHADOW_PRESENT = 0x800n;
+export const SPTE_W = 0x2n;
+export const SPTE_X = 0x4n;
 export const STAT_COUNT = 64;
+export const TLB_ADDEND = 24;
+export const TLB_CONTEXT = 8;
+export const TLB_CONTEXT_EP4TA = 0xfffffffff0000000n;
+export const TLB_CONTEXT_EP4TA_SHIFT = 0x1cn;
+export const TLB_CONTEXT_PCID = 0xfffn;
+export const TLB_CONTEXT_VPID = 0xffff000n;
+export const TLB_CONTEXT_VPID_SHIFT = 0xcn;
 export const TLB_ENTRY_SHIFT = 5;
+export const TLB_GENERATION = 28;
+export const TLB_RIGHTS = 16;
+export const TLB_TAG = 0;
+export const TRANSLATION_GLOBAL = 0x200n;
 export const VMA_SHIFT = 5;
+export const WALK_ERROR = 0x404;
+export const WALK_GPA = 0x410;
+export const WALK_GVA = 0x408;
 export const WALK_OFFSET_ERROR = 4;
 export const WALK_OFFSET_GPA = 16;
 export const WALK_OFFSET_GVA = 8;
 export const WALK_OFFSET_OUTCOME = 0;
 export const WALK_OFFSET_PA = 24;
-export const WALK_OFFSET_RIGHTS = 40;
-export const WALK_OFFSET_SHIFT = 32;
-export const WALK_OFFSET_STEPS = 36;
-export const WALK_STEPS = 0x440;
-export const WALK_STEP_MAX = 28;
+export const WALK_OFFSET_RIGHTS = 32;
+export const WALK_OFFSET_SHIFT = 40;
+export const WALK_OFFSET_STEPS = 44;
+export const WALK_OUTCOME = 0x400;
+export const WALK_PA = 0x418;
+export const WALK_RIGHTS = 0x420;
+export const WALK_SHIFT = 0x428;
+export const WALK_STEPS = 0x430;
+export const WALK_STEP_COUNT = 0x42c;
+export const WALK_STEP_MAX = 29;
+export const WALK_STEP_NESTED = 0x8n;
+export const WALK_STEP_SHIFT = 4;
+export const WINDOW_HOST = 8;
+export const WINDOW_KEY = 0;
 export const WINDOW_ROW_SHIFT = 4;
-export const ZONE_BASE = 0x3100;
-export const ZONE_FREE = 0x3104;
-export const ZONE_LISTS = 0x3140;
-export const ZONE_LOCK = 0x3100;
-export const ZONE_MANAGED = 0x3108;
+export const WINDOW_USED = 12;
+export const ZONE_BASE = 0x3180;
+export const ZONE_FREE = 0x31c0;
+export const ZONE_LISTS = 0x3200;
+export const ZONE_LOCK = 0x3180;
+export const ZONE_MANAGED = 0x31c4;
 export const ZONE_ORDERS = 11;
 
 export const Access = {
@@ -141,6 +321,10 @@ export const Access = {
   Write: 1,
   Fetch: 2,
   Modify: 3,
+  ImplicitRead: 4,
+  ImplicitWrite: 5,
+  StackRead: 6,
+  StackWrite: 7,
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
@@ -165,6 +349,40 @@ export const Barrier = {
 } as const;
 export type Barrier = (typeof Barrier)[keyof typeof Barrier];
 
+export const FaultResult = {
+  Fixed: 0,
+  Spurious: 1,
+  RetryCount: 2,
+  RetrySeq: 3,
+  RetryRoot: 4,
+  RetryRace: 5,
+  Mmio: 6,
+  HostFault: 7,
+  OutOfFrames: 8,
+  Continue: 9,
+} as const;
+export type FaultResult = (typeof FaultResult)[keyof typeof FaultResult];
+
+export const Flush = {
+  All: 0,
+  NonGlobal: 1,
+  Vpid: 2,
+  Ept: 3,
+} as const;
+export type Flush = (typeof Flush)[keyof typeof Flush];
+
+export const HostStatus = {
+  Ok: 0,
+  NoVma: 1,
+  Access: 2,
+  OutOfFrames: 3,
+  Invalid: 4,
+  TooManyVmas: 5,
+  Overlap: 6,
+  NoRange: 7,
+} as const;
+export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
+
 export const MachineOption = {
   ZeroPages: 1,
   Poison: 2,
@@ -175,11 +393,42 @@ export const MachineOption = {
 } as const;
 export type MachineOption = (typeof MachineOption)[keyof typeof MachineOption];
 
+export const Measure = {
+  Walk: 0,
+  NestedWalk: 1,
+  TlbLoad: 2,
+} as const;
+export type Measure = (typeof Measure)[keyof typeof Measure];
+
+export const Modify = {
+  Exchange: 0,
+  Add: 1,
+  And: 2,
+  Or: 3,
+  Xor: 4,
+  CompareExchange: 5,
+} as const;
+export type Modify = (typeof Modify)[keyof typeof Modify];
+
+export const Note = {
+  NotifyStart: 1,
+  NotifyEnd: 2,
+} as const;
+export type Note = (typeof Note)[keyof typeof Note];
+
 export const Notifier = {
   None: 0,
   Kvm: 1,
 } as const;
 export type Notifier = (typeof Notifier)[keyof typeof Notifier];
+
+export const NotifyEvent = {
+  Unmap: 0,
+  Clear: 1,
+  ProtectionVma: 2,
+  ProtectionPage: 3,
+} as const;
+export type NotifyEvent = (typeof NotifyEvent)[keyof typeof NotifyEvent];
 
 export const Order = {
   Relaxed: 0,
@@ -215,7 +464,7 @@ export const PageFlag = {
   Referenced: 64,
   Reserved: 128,
   Poisoned: 256,
-  Cached: 512,
+  RootInvalid: 0x400,
 } as const;
 export type PageFlag = (typeof PageFlag)[keyof typeof PageFlag];
 
@@ -224,6 +473,27 @@ export const Profile = {
   V6_13: 1,
 } as const;
 export type Profile = (typeof Profile)[keyof typeof Profile];
+
+export const Register = {
+  Cr0: 0,
+  Cr3: 1,
+  Cr4: 2,
+  Efer: 3,
+  Rflags: 4,
+  Cpl: 5,
+  Pkru: 6,
+  Pkrs: 7,
+  Eptp: 8,
+  Vpid: 9,
+} as const;
+export type Register = (typeof Register)[keyof typeof Register];
+
+export const RegisterWrite = {
+  Ok: 0,
+  GeneralProtection: 1,
+  Unsupported: 2,
+} as const;
+export type RegisterWrite = (typeof RegisterWrite)[keyof typeof RegisterWrite];
 
 export const Request = {
   TlbFlush: 1,
@@ -269,11 +539,28 @@ export const Rule = {
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 
+export const Shape = {
+  None: 0,
+  Guest: 1,
+  Ept: 2,
+  Both: 3,
+} as const;
+export type Shape = (typeof Shape)[keyof typeof Shape];
+
 export const SlotFlag = {
   ReadOnly: 2,
   Invalid: 0x10000,
 } as const;
 export type SlotFlag = (typeof SlotFlag)[keyof typeof SlotFlag];
+
+export const SlotStatus = {
+  Ok: 0,
+  Overlap: 1,
+  Full: 2,
+  Unknown: 3,
+  Immutable: 4,
+} as const;
+export type SlotStatus = (typeof SlotStatus)[keyof typeof SlotStatus];
 
 export const Stat = {
   Accesses: 0,

@@ -1,6 +1,6 @@
 /**
- * Bytes of a trace file: plain, gzip or zstd, told apart by their first bytes and not by the name of the file.
- * Memory stays bounded whatever the size of the file: the largest buffer is the window of a zstd frame.
+ * Bytes of a trace file: plain, gzip or zstd, told apart by their first bytes and not by the name of the
+ * file. Memory stays bounded whatever the size of the file: the largest buffer is the window of a zstd frame.
  */
 
 import { open, type FileHandle } from "node:fs/promises";
@@ -13,8 +13,9 @@ import { GuestMmuError } from "../errors.js";
 export type Compression = "none" | "gzip" | "zstd";
 
 /**
- * Largest zstd window in bytes that is accepted: what `zstd --long=27` writes, and what `zstd -d` accepts with
- * that option. The window is allocated in full when a frame starts, so a header must not name any size it likes.
+ * Largest zstd window in bytes that is accepted: what `zstd --long=27` writes, and what `zstd -d` accepts
+ * with that option. The window is allocated in full when a frame starts, so a header must not name
+ * any size it likes.
  */
 export const ZSTD_WINDOW_MAX_BYTES = 128 * 1024 * 1024;
 
@@ -22,8 +23,8 @@ export const ZSTD_WINDOW_MAX_BYTES = 128 * 1024 * 1024;
 const READ_BYTES = 256 * 1024;
 
 /**
- * Compressed zstd bytes handed to the decoder at a time. A block of four bytes may expand to 128 KiB and the decoder
- * delivers all blocks of one call at once, so this bounds what one call may produce to 32 MiB.
+ * Compressed zstd bytes handed to the decoder at a time. A block of four bytes may expand to 128 KiB and the
+ * decoder delivers all blocks of one call at once, so this bounds what one call may produce to 32 MiB.
  */
 const ZSTD_PUSH_BYTES = 1024;
 
@@ -38,14 +39,15 @@ export interface TraceSource {
 }
 
 /**
- * Opens `path` and finds out how it is compressed. Regular files, FIFOs and `/dev/stdin` will do. The file is closed
- * when `chunks` ends, throws, or is returned early.
+ * Opens `path` and finds out how it is compressed. Regular files, FIFOs and `/dev/stdin` will do. The file is
+ * closed when `chunks` ends, throws, or is returned early.
  *
  * Checksums: gzip's are verified; zstd's are not (the decoder does not compute them).
  *
- * @throws GuestMmuError `TRACE_UNREADABLE` when the file cannot be opened, is a directory, or holds damaged data;
- *   `TRACE_TRUNCATED` when compressed data stop early; `UNSUPPORTED` for other compressions, for zstd dictionaries,
- *   and for zstd windows above `ZSTD_WINDOW_MAX_BYTES`. Iterating `chunks` may throw each of these.
+ * @throws GuestMmuError `TRACE_UNREADABLE` when the file cannot be opened, is a directory, or holds damaged
+ *   data; `TRACE_TRUNCATED` when compressed data stop early; `UNSUPPORTED` for other compressions, for zstd
+ *   dictionaries, and for zstd windows above `ZSTD_WINDOW_MAX_BYTES`. Iterating `chunks` may throw
+ *   each of them.
  */
 export async function openTraceSource(path: string): Promise<TraceSource> {
   const file = await openFile(path);
@@ -117,7 +119,8 @@ function compressionOf(head: Uint8Array, path: string): Compression {
   const [a, b, c, d] = head;
   if (a === 0x1f && b === 0x8b) return "gzip";
   if (d !== undefined && isZstdMagic(littleEndian32(head, 0))) return "zstd";
-  const other = a === 0xfd && b === 0x37 && c === 0x7a ? "xz" : a === 0x42 && b === 0x5a && c === 0x68 ? "bzip2" : "";
+  const other =
+    a === 0xfd && b === 0x37 && c === 0x7a ? "xz" : a === 0x42 && b === 0x5a && c === 0x68 ? "bzip2" : "";
   if (other !== "") {
     throw new GuestMmuError("UNSUPPORTED", {
       message: `${path}: is compressed with ${other}; plain text, gzip and zstd are read.`,
@@ -139,7 +142,9 @@ function littleEndian32(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 
-/** The file as it is stored. Each chunk has memory of its own: gunzip reads it after the next one was asked for. */
+/**
+ * The file as it is stored. Each chunk has memory of its own: gunzip still reads it when the next is made.
+ */
 async function* storedChunks(
   file: FileHandle,
   path: string,
@@ -170,7 +175,7 @@ async function* gunzip(
   path: string,
 ): AsyncGenerator<Uint8Array, void> {
   const decoder = createGunzip({ chunkSize: READ_BYTES });
-  // Whatever fails in the pipeline also ends the iteration below with the same error, so it is not reported twice.
+  // Whatever fails in the pipeline ends the iteration below with the same error: report it there only.
   const fed = pipeline(stored, decoder).catch(() => undefined);
   try {
     for await (const chunk of decoder) yield chunk as Uint8Array;
@@ -180,8 +185,7 @@ async function* gunzip(
       ? truncated(path, "gzip", error)
       : damaged(path, "gzip", error);
   } finally {
-    // After an early return the file must not be read any more once this generator has ended.
-    decoder.destroy();
+    // Leaving the loop early has destroyed the decoder, which ends the pipeline: wait until it reads no more.
     await fed;
   }
 }
@@ -216,8 +220,8 @@ async function* unzstd(
 }
 
 /**
- * Follows the frame structure of a zstd stream (RFC 8878, section 3.1) ahead of the decoder, which does not look at
- * what would cost us: the size of the window, a dictionary that is needed, the end of the stream in mid-frame.
+ * Follows the frame structure of a zstd stream (RFC 8878, section 3.1) ahead of the decoder, which does not
+ * look at what would cost us: the size of the window, a dictionary that is needed, an end in mid-frame.
  */
 class ZstdFrames {
   private readonly held = new Uint8Array(18);
@@ -301,16 +305,15 @@ class ZstdFrames {
   private refuseLargeWindow(windowBytes: number): void {
     if (windowBytes <= ZSTD_WINDOW_MAX_BYTES) return;
     throw new GuestMmuError("UNSUPPORTED", {
-      message: `${this.path}: needs a zstd window of ${windowBytes} bytes; up to ${ZSTD_WINDOW_MAX_BYTES} are read.`,
+      message: `${this.path}: needs a zstd window of ${windowBytes} bytes, more than ${ZSTD_WINDOW_MAX_BYTES}.`,
       hint: "Compress it again with --long=27 or less, or decompress it first.",
     });
   }
 }
 
-/** Content size field of a frame, in bytes (RFC 8878, 3.1.1.1.4: the two-byte form counts from 256). */
+/** Content size field in bytes. The two-byte form counts from 256, which is nothing against the limit. */
 function contentSize(field: Uint8Array): number {
-  const value = field.reduceRight((sum, byte) => sum * 256 + byte, 0);
-  return field.length === 2 ? value + 256 : value;
+  return field.reduceRight((sum, byte) => sum * 256 + byte, 0);
 }
 
 function truncated(path: string, format: "gzip" | "zstd", cause?: unknown): GuestMmuError {

@@ -1,0 +1,47 @@
+// Lab module only: the three functions of the fault path one by one, and the two ends of an invalidation, so that a
+// test can stand in every row of the retry matrix (kvm-protocol 3.3). They are the functions that the release module
+// runs, exported; no second path.
+
+import { ACTOR_FAULT } from "../layout/actor";
+import { Fault } from "../layout/fault";
+import { Map } from "../layout/map";
+import { FaultResult, commit, resolve, snapshot } from "../kvm/fault";
+import { invalidateEnd, invalidateStart } from "../kvm/invalidate";
+import { loadRoot } from "../kvm/roots";
+import { topUpTables } from "../host/pool";
+import { Srcu } from "../sync/grace";
+
+/** Begins a fault at `gpa`: root, tables, SRCU. False if out of frames. */
+export function labFaultBegin(vcpu: u32, gpa: u64, write: u32): bool {
+  const actor = Map.actor(vcpu);
+  const fault = changetype<Fault>(actor + ACTOR_FAULT);
+  fault.gpa = gpa;
+  fault.gfn = gpa >> 12;
+  fault.write = write;
+  Srcu.readLock(actor);
+  return loadRoot(actor) && topUpTables(actor, 4);
+}
+
+export function labSnapshot(vcpu: u32): void {
+  snapshot(Map.actor(vcpu));
+}
+
+export function labResolve(vcpu: u32): FaultResult {
+  return resolve(Map.actor(vcpu));
+}
+
+export function labCommit(vcpu: u32): FaultResult {
+  return commit(Map.actor(vcpu));
+}
+
+export function labFaultEnd(vcpu: u32): void {
+  Srcu.readUnlock(Map.actor(vcpu));
+}
+
+export function labInvalidateStart(actor: u32, start: u64, end: u64): void {
+  invalidateStart(Map.actor(actor), start, end);
+}
+
+export function labInvalidateEnd(actor: u32, start: u64, end: u64): void {
+  invalidateEnd(Map.actor(actor), start, end);
+}

@@ -1,0 +1,85 @@
+// The books of the host: every reference and every mapping counted again from the tables. For a machine at rest: no
+// other actor acts, and nobody holds a page by gup.
+
+import { Map } from "../layout/map";
+import { MM_PGD, ZONE_ORDERS } from "../layout/mm";
+import { PAGE_FLAGS, PAGE_MAPCOUNT, PAGE_OWN, PAGE_PREVIOUS, PAGE_REFCOUNT, PageFlag } from "../layout/page";
+import { Zone, countBlocksLocked } from "./zone";
+import { freeFrames } from "./pool";
+import { headOf } from "./page";
+import { HostEntry, PGD_SHIFT, PMD_SHIFT } from "./tables";
+
+/** Scratch word of the count, in pages that are in use and on no list: what the tables say of the page. */
+class Tally {
+  @inline static read(page: usize): u32 {
+    return load<u32>(page + PAGE_PREVIOUS);
+  }
+  @inline static clear(page: usize): void {
+    store<u32>(page + PAGE_PREVIOUS, 0);
+  }
+  @inline static add(page: usize): void {
+    store<u32>(page + PAGE_PREVIOUS, load<u32>(page + PAGE_PREVIOUS) + 1);
+  }
+}
+
+/** Counts what `table` and the tables below refer to. */
+function tallyTable(table: u32, shift: u64): void {
+  Tally.add(Map.page(table));
+  for (let i: usize = 0; i < 512; i++) {
+    const entry = HostEntry.read(Map.frame(table) + (i << 3));
+    if (entry == 0) continue;
+    if (shift >= PMD_SHIFT && HostEntry.isTable(entry)) {
+      tallyTable(HostEntry.pfn(entry), shift - 9);
+      continue;
+    }
+    const page = headOf(Map.page(HostEntry.pfn(entry)));
+    Tally.add(page);
+    if (shift == PMD_SHIFT) Tally.add(Map.page(load<u32>(page + PAGE_OWN))); // the table kept for its split
+  }
+}
+
+/** 1 if the counts of a page in use are not what the tables say. */
+function isOff(page: usize, flags: u32, refcount: i32): u32 {
+  const mapcount = load<i32>(page + PAGE_MAPCOUNT);
+  const tally = <i32>Tally.read(page);
+  // KVM keeps its own books of its tables, and uses mapcount of a root for them.
+  if (flags & PageFlag.KvmTable) return <u32>(tally != 0);
+  if (flags & PageFlag.HostTable) return <u32>(refcount != 1 || tally != 1 || mapcount != 0);
+  return <u32>(refcount != tally || mapcount != tally);
+}
+
+/** Number of pages whose refcount or mapcount is wrong, plus the difference in free frames. 0 if the books balance. */
+export function checkBalance(actor: usize, mm: usize): u32 {
+  const count = Map.frameCount;
+  for (let pfn: u32 = 1; pfn < count; pfn++) {
+    if (load<i32>(Map.page(pfn) + PAGE_REFCOUNT) != 0) Tally.clear(Map.page(pfn));
+  }
+  const pgd = load<u32>(mm + MM_PGD);
+  if (pgd) tallyTable(pgd, PGD_SHIFT);
+  let wrong: u32 = 0;
+  let free: u32 = 0;
+  for (let pfn: u32 = 1; pfn < count; pfn++) {
+    const page = Map.page(pfn);
+    const flags = load<u32>(page + PAGE_FLAGS);
+    const refcount = load<i32>(page + PAGE_REFCOUNT);
+    if (refcount != 0) {
+      wrong += isOff(page, flags, refcount);
+      Tally.clear(page);
+    } else if ((flags & PageFlag.Tail) == 0) {
+      free++;
+      wrong += <u32>(load<i32>(page + PAGE_MAPCOUNT) != 0);
+    }
+  }
+  const known = freeFrames();
+  wrong += free > known ? free - known : known - free;
+  return wrong + <u32>(blockFrames(actor) != Zone.free);
+}
+
+/** Frames on the free lists, counted. */
+function blockFrames(actor: usize): u32 {
+  let n: u32 = 0;
+  Zone.lock(actor);
+  for (let order: u32 = 0; order < ZONE_ORDERS; order++) n += countBlocksLocked(order) << order;
+  Zone.unlock(actor);
+  return n;
+}

@@ -1,0 +1,161 @@
+// Host page faults: demand-zero anonymous memory. mmap_lock is held for read from the lookup of the VMA to the end,
+// so that the VMA, and every table once it is linked, stay as they are.
+
+import { MachineOption } from "../layout/header";
+import { Map, PAGE_SIZE } from "../layout/map";
+import { MM_MMAP_LOCK, Vma, VmaFlag } from "../layout/mm";
+import { PAGE_MAPCOUNT, PAGE_OWN } from "../layout/page";
+import { Stat, Stats } from "../layout/stats";
+import { Ops, Order } from "../sync/ops";
+import { RwLock } from "../sync/rwlock";
+import { Spin } from "../sync/spin";
+import { PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US, PTE_XD } from "../x86/bits";
+import { getPage, putPage } from "./page";
+import { allocBlock, allocReferences } from "./pool";
+import { HostStatus } from "./status";
+import { HostEntry, PMD_ORDER, PMD_SHIFT, PMD_SIZE, PTE_SHIFT, linkTable, newHostTable, pmdSlotAlloc } from "./tables";
+import { findVma } from "./vma";
+
+/** The host entry allowed writes when the page was found. */
+export const GUP_WRITABLE: u64 = 1 << 40;
+
+/** A page looked up: pfn in bits 31:0, `HostStatus` in bits 39:32, GUP_WRITABLE. */
+export class Gup {
+  @inline static pfn(result: u64): u32 {
+    return <u32>result;
+  }
+  @inline static status(result: u64): HostStatus {
+    return <i32>(result >> 32) & 0xff;
+  }
+  @inline static writable(result: u64): bool {
+    return (result & GUP_WRITABLE) != 0;
+  }
+  @inline static found(pfn: u32, writable: bool): u64 {
+    return <u64>pfn | (<u64>writable << 40);
+  }
+  @inline static failed(status: HostStatus): u64 {
+    return <u64>status << 32;
+  }
+}
+
+/** No result yet: the entry changed, look again. */
+const AGAIN: u64 = u64.MAX_VALUE;
+
+/** Protection bits of a page of this VMA that is mapped by a read, or by a write. */
+function protectionOf(flags: u32, write: bool): u64 {
+  let bits = PTE_P | PTE_US | PTE_A;
+  if (flags & VmaFlag.Write) bits |= PTE_RW;
+  if (write) bits |= PTE_D;
+  if ((flags & VmaFlag.Exec) == 0) bits |= PTE_XD;
+  return bits;
+}
+
+/** Faults the page in, as an access of user space does. */
+export function hostFault(actor: usize, mm: usize, hva: u64, write: bool): HostStatus {
+  RwLock.readLock(mm + MM_MMAP_LOCK, actor);
+  const result = faultInLocked(actor, mm, hva, write, 0);
+  RwLock.readUnlock(mm + MM_MMAP_LOCK, actor);
+  return Gup.status(result);
+}
+
+/**
+ * Looks the page of `hva` up, faulting it in if need be, and takes `references` (0 or 1) on it. The kernel looks a page
+ * up again after it has run the fault handler; here a new page starts with the reference of the caller as well as that
+ * of its mapping. mmap_lock held for read.
+ */
+export function faultInLocked(actor: usize, mm: usize, hva: u64, write: bool, references: i32): u64 {
+  const row = findVma(actor, mm, hva);
+  if (row == 0) return Gup.failed(HostStatus.NoVma);
+  const vma = changetype<Vma>(row);
+  if ((vma.flags & (write ? VmaFlag.Write : VmaFlag.Read)) == 0) return Gup.failed(HostStatus.Access);
+  const pmd = pmdSlotAlloc(actor, mm, hva);
+  if (pmd == 0) return Gup.failed(HostStatus.OutOfFrames);
+  while (true) {
+    const entry = HostEntry.read(pmd);
+    let result = AGAIN;
+    if (HostEntry.isTable(entry)) {
+      const slot = HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT);
+      result = HostEntry.read(slot)
+        ? useLeaf(actor, slot, hva, false, write, references)
+        : installPage(actor, slot, vma.flags, write, references);
+    } else if (entry) {
+      result = useLeaf(actor, pmd, hva, true, write, references);
+    } else if (!fitsHuge(vma, hva) || (result = installHuge(actor, pmd, hva, vma.flags, write, references)) == AGAIN) {
+      if (HostEntry.read(pmd) == 0 && !linkTable(actor, pmd, 1)) return Gup.failed(HostStatus.OutOfFrames);
+    }
+    if (result != AGAIN) return result;
+  }
+}
+
+/** Uses the page that the entry at `slot` maps, made writable for a write: the VMA allows it, the page is not shared. */
+function useLeaf(actor: usize, slot: usize, hva: u64, huge: bool, write: bool, references: i32): u64 {
+  const lock = HostEntry.lockOf(slot);
+  Spin.lock(lock, actor);
+  let entry = HostEntry.read(slot);
+  // It may have become none, or a PMD entry a table by a split.
+  if (entry == 0 || (huge && HostEntry.isTable(entry))) {
+    Spin.unlock(lock, actor);
+    return AGAIN;
+  }
+  if (write && (entry & PTE_RW) == 0) {
+    entry = Ops.or<u64>(slot, PTE_RW | PTE_D | PTE_A, Order.None) | PTE_RW;
+    Stats.add(actor, Stat.HostFaults, 1);
+  }
+  const pfn = HostEntry.pfn(entry) + (huge ? <u32>(hva >> PTE_SHIFT) & 511 : 0);
+  if (references) getPage(Map.page(pfn), actor);
+  Spin.unlock(lock, actor);
+  return Gup.found(pfn, (entry & PTE_RW) != 0);
+}
+
+/** Maps a new 4 KiB page at the PTE `slot`. */
+function installPage(actor: usize, slot: usize, flags: u32, write: bool, references: i32): u64 {
+  const pfn = allocReferences(actor, 1 + references);
+  if (pfn == 0) return Gup.failed(HostStatus.OutOfFrames);
+  if (Map.has(MachineOption.ZeroPages)) memory.fill(Map.frame(pfn), 0, PAGE_SIZE);
+  // Nobody else counts mappings of a page that is not mapped yet.
+  const page = Map.page(pfn);
+  store<i32>(page + PAGE_MAPCOUNT, 1);
+  if (Ops.cas<u64>(slot, 0, (<u64>pfn << 12) | protectionOf(flags, write), Order.Release) != 0) {
+    dropUnmapped(page, references, actor);
+    return AGAIN;
+  }
+  Stats.add(actor, Stat.HostFaults, 1);
+  return Gup.found(pfn, (flags & VmaFlag.Write) != 0);
+}
+
+/** Gives a page back that another actor's was preferred to: its mapping's reference, and those of the caller. */
+function dropUnmapped(page: usize, references: i32, actor: usize): void {
+  store<i32>(page + PAGE_MAPCOUNT, 0);
+  for (let i = -1; i < references; i++) putPage(page, actor);
+}
+
+/** A 2 MiB page is wanted, and the 2 MiB around `hva` lie within the VMA. */
+function fitsHuge(vma: Vma, hva: u64): bool {
+  if (vma.pageShift != <u32>PMD_SHIFT) return false;
+  const first = hva & ~(PMD_SIZE - 1);
+  return first >= vma.start && first + PMD_SIZE <= vma.end;
+}
+
+/** Maps a new 2 MiB page at the PMD entry `slot`. AGAIN if there is no block, or another actor was first. */
+function installHuge(actor: usize, slot: usize, hva: u64, flags: u32, write: bool, references: i32): u64 {
+  // The table that a split of the leaf will need is put by now, so that a split cannot fail.
+  const table = newHostTable(actor, 1);
+  if (table == 0) return AGAIN;
+  const pfn = allocBlock(actor, PMD_ORDER);
+  if (pfn == 0) {
+    putPage(Map.page(table), actor);
+    return AGAIN;
+  }
+  if (Map.has(MachineOption.ZeroPages)) memory.fill(Map.frame(pfn), 0, <usize>PMD_SIZE);
+  const head = Map.page(pfn);
+  store<u32>(head + PAGE_OWN, table);
+  store<i32>(head + PAGE_MAPCOUNT, 1);
+  if (references) getPage(head, actor);
+  if (Ops.cas<u64>(slot, 0, (<u64>pfn << 12) | PTE_PS | protectionOf(flags, write), Order.Release) != 0) {
+    putPage(Map.page(table), actor);
+    dropUnmapped(head, references, actor);
+    return AGAIN;
+  }
+  Stats.add(actor, Stat.HostFaults, 1);
+  return Gup.found(pfn + (<u32>(hva >> PTE_SHIFT) & 511), (flags & VmaFlag.Write) != 0);
+}

@@ -1,0 +1,92 @@
+// get_user_pages: hva -> pfn with a reference on the page. Fast without a lock; slow under mmap_lock, faulting.
+
+import { Map } from "../layout/map";
+import { MM_MMAP_LOCK, MM_TASK_SIZE } from "../layout/mm";
+import { Stat, Stats } from "../layout/stats";
+import { Rule, Rules } from "../rules";
+import { Rcu } from "../sync/grace";
+import { RwLock } from "../sync/rwlock";
+import { PTE_P, PTE_PS, PTE_RW, PTE_US } from "../x86/bits";
+import { Gup, faultInLocked } from "./fault";
+import { headOf, putPage, tryGetPage } from "./page";
+import { HostStatus } from "./status";
+import { HostEntry, PMD_SHIFT, PTE_SHIFT, pmdSlot } from "./tables";
+
+export { GUP_WRITABLE, Gup } from "./fault";
+
+/** get_user_pages_fast_only: the pfn with a reference on its page, 0 if the slow way must be taken. */
+export function gupFast(actor: usize, mm: usize, hva: u64, write: bool): u32 {
+  if (hva >= MM_TASK_SIZE) return 0;
+  Rcu.readLock(actor);
+  const pfn = gupFastInside(actor, mm, hva, write);
+  Rcu.readUnlock(actor);
+  if (pfn) Stats.add(actor, Stat.GupFast, 1);
+  return pfn;
+}
+
+function gupFastInside(actor: usize, mm: usize, hva: u64, write: bool): u32 {
+  const pmd = pmdSlot(mm, hva);
+  if (pmd == 0) return 0;
+  const pmdEntry = HostEntry.read(pmd);
+  let slot = pmd;
+  let entry = pmdEntry;
+  let offset: u32 = 0;
+  if (HostEntry.isTable(pmdEntry)) {
+    slot = HostEntry.at(HostEntry.pfn(pmdEntry), hva, PTE_SHIFT);
+    entry = HostEntry.read(slot);
+  } else offset = <u32>(hva >> PTE_SHIFT) & 511;
+  // None, PROT_NONE, or no write where one is wanted.
+  const need = PTE_P | PTE_US | (write ? PTE_RW : 0);
+  if ((entry & need) != need) return 0;
+  const pfn = HostEntry.pfn(entry) + offset;
+  const page = Map.page(pfn);
+  const head = headOf(page);
+  if (!tryGetPage(head)) return 0;
+  // Pairs with clear, flush, put in zap.ts: this reader sees the entry cleared, or the zapper's put comes after our
+  // get and does not free the page. The page may have been freed and reused before the get: then the entry changed.
+  if (Rules.hold(Rule.GupRechecksPte)) {
+    if (HostEntry.read(slot) != entry || HostEntry.read(pmd) != pmdEntry || headOf(page) != head) {
+      putPage(head, actor);
+      return 0;
+    }
+  }
+  return pfn;
+}
+
+/**
+ * The page of `hva` with a reference, faulted in if need be: pfn, status and whether the host entry is writable. A
+ * read goes the slow way at once: without FOLL_WRITE, gup-fast might return the side of a copy-on-write that the
+ * process is about to leave (kvm-protocol 2.3).
+ */
+export function gup(actor: usize, mm: usize, hva: u64, write: bool): u64 {
+  if (write) {
+    const pfn = gupFast(actor, mm, hva, true);
+    if (pfn) return Gup.found(pfn, true);
+  }
+  return gupSlow(actor, mm, hva, write);
+}
+
+/** The slow way: mmap_lock, VMA, page-table lock. Not under any spin lock, nor in an RCU section. */
+export function gupSlow(actor: usize, mm: usize, hva: u64, write: bool): u64 {
+  if (hva >= MM_TASK_SIZE) return Gup.failed(HostStatus.NoVma);
+  Stats.add(actor, Stat.GupSlow, 1);
+  RwLock.readLock(mm + MM_MMAP_LOCK, actor);
+  const result = faultInLocked(actor, mm, hva, write, 1);
+  RwLock.readUnlock(mm + MM_MMAP_LOCK, actor);
+  return result;
+}
+
+/** host_pfn_mapping_level: log2 of what maps `hva` now, 0 for nothing. Each entry is read once, without a lock. */
+export function hostMappingShift(actor: usize, mm: usize, hva: u64): u32 {
+  if (hva >= MM_TASK_SIZE) return 0;
+  let shift: u32 = 0;
+  Rcu.readLock(actor);
+  const pmd = pmdSlot(mm, hva);
+  if (pmd) {
+    const entry = HostEntry.read(pmd);
+    if (!HostEntry.isTable(entry)) shift = entry & PTE_P ? <u32>PMD_SHIFT : 0;
+    else if (HostEntry.read(HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT)) & PTE_P) shift = <u32>PTE_SHIFT;
+  }
+  Rcu.readUnlock(actor);
+  return shift;
+}

@@ -1,0 +1,54 @@
+// struct page references. A compound page has one count, on its head; every function but tryGetPage takes any of its
+// pages. A reference delays the free of a page and nothing else: it never keeps an invalidation away.
+
+import { Map } from "../layout/map";
+import { PAGE_FLAGS, PAGE_HEAD, PAGE_REFCOUNT, PageFlag } from "../layout/page";
+import { Rule, Rules } from "../rules";
+import { Ops, Order } from "../sync/ops";
+import { Ensure, Trap } from "../trap";
+import { freeCompound, freeFrame } from "./pool";
+
+/** A count this high is refused: a leak must not wrap it round to 0 (CVE-2019-11487). */
+const REFCOUNT_LIMIT: i32 = 0x7fff0000;
+
+/** compound_head. */
+export function headOf(page: usize): usize {
+  const head = Ops.load<u32>(page + PAGE_HEAD, Order.Relaxed);
+  return head ? Map.page(head) : page;
+}
+
+/** get_page: one more reference, by an actor that knows of one. */
+export function getPage(page: usize, actor: usize): void {
+  const head = headOf(page);
+  const old = Ops.add<i32>(head + PAGE_REFCOUNT, 1, Order.None);
+  Ensure.that(old > 0, Trap.GetOfFreePage, Map.pagePfn(head), actor);
+}
+
+/** get_page_unless_zero on a head: takes a reference unless the page is free, or its count is near overflow. */
+export function tryGetPage(page: usize): bool {
+  if (!Rules.hold(Rule.GetUnlessZero)) {
+    Ops.add<i32>(page + PAGE_REFCOUNT, 1, Order.Full);
+    return true;
+  }
+  let seen = Ops.load<i32>(page + PAGE_REFCOUNT, Order.Relaxed);
+  while (seen > 0 && seen < REFCOUNT_LIMIT) {
+    const found = Ops.cas<i32>(page + PAGE_REFCOUNT, seen, seen + 1, Order.Full);
+    if (found == seen) return true;
+    seen = found;
+  }
+  return false;
+}
+
+/** put_page: drops a reference; the last one frees the page, whose frame may be reused at once. */
+export function putPage(page: usize, actor: usize): void {
+  const head = headOf(page);
+  const old = Ops.sub<i32>(head + PAGE_REFCOUNT, 1, Order.Full);
+  Ensure.that(old > 0, Trap.RefcountUnderflow, Map.pagePfn(head), actor);
+  if (old == 1) freePage(head, actor);
+}
+
+function freePage(page: usize, actor: usize): void {
+  // Last reference: flags are ours alone. Acquire against holders that set Dirty before they put.
+  if (Ops.load<u32>(page + PAGE_FLAGS, Order.Acquire) & PageFlag.Head) freeCompound(page, actor);
+  else freeFrame(page, actor);
+}

@@ -1,0 +1,20 @@
+// How an operation on the host address space ended.
+
+/** 0 to 15, below any address that can be mapped: calls that return an address return these in its place. */
+export enum HostStatus {
+  Ok = 0,
+  /** No VMA there: -EFAULT, or SIGSEGV with SEGV_MAPERR. */
+  NoVma = 1,
+  /** The VMA does not allow the access: SEGV_ACCERR. */
+  Access = 2,
+  /** No frame to be had. */
+  OutOfFrames = 3,
+  /** Unaligned, empty or beyond user space: -EINVAL. */
+  Invalid = 4,
+  /** The VMA table is full: -ENOMEM. Nothing was changed. */
+  TooManyVmas = 5,
+  /** Something is mapped in the range: -EEXIST. Nothing was changed. */
+  Overlap = 6,
+  /** No free range of this length: -ENOMEM. */
+  NoRange = 7,
+}

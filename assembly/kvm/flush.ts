@@ -1,0 +1,43 @@
+// Requests to vCPUs, and the remote TLB flush (kvm-protocol 5.3).
+//
+//   flusher   zap SPTEs ; set the request ; mode: InGuest -> Exiting ; wait until that vCPU has left guest mode
+//   vCPU      mode := InGuest ; look at the requests ; run ; mode := Outside
+//
+// A Dekker pair: either the vCPU sees the request before it runs, or the flusher sees it in guest mode and waits.
+
+import { CONTROL_MODE, CONTROL_MODE_WAITERS, CONTROL_REQUESTS, Request, VcpuMode } from "../layout/control";
+import { Map } from "../layout/map";
+import { Stat, Stats } from "../layout/stats";
+import { Rule, Rules } from "../rules";
+import { Ops, Order } from "../sync/ops";
+import { waitWhileEqual } from "../sync/wait";
+
+/** Makes one vCPU's request and kicks it out of guest mode; does not wait. */
+function requestAndKick(actor: usize, vcpu: usize, request: Request): void {
+  if (Rules.hold(Rule.RequestBeforeModeCheck)) Ops.or<u32>(vcpu + CONTROL_REQUESTS, request, Order.Full);
+  const mode = Ops.cas<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, VcpuMode.ExitingGuest, Order.Full);
+  if (!Rules.hold(Rule.RequestBeforeModeCheck)) Ops.or<u32>(vcpu + CONTROL_REQUESTS, request, Order.Full);
+  if (mode == VcpuMode.InGuest) Stats.add(actor, Stat.Ipis, 1);
+}
+
+/** kvm_make_all_cpus_request: returns when each vCPU that was in guest mode has left it. */
+export function requestAll(actor: usize, request: Request): void {
+  const n = Map.vcpuCount;
+  for (let i: u32 = 0; i < n; i++) {
+    const vcpu = Map.actor(i);
+    if (vcpu == actor) Ops.or<u32>(vcpu + CONTROL_REQUESTS, request, Order.Full);
+    else requestAndKick(actor, vcpu, request);
+  }
+  if (!Rules.hold(Rule.FlushWaitsForAck)) return;
+  for (let i: u32 = 0; i < n; i++) {
+    const vcpu = Map.actor(i);
+    if (vcpu == actor) continue; // an actor that sends requests is outside guest mode itself
+    waitWhileEqual(vcpu + CONTROL_MODE, VcpuMode.ExitingGuest, vcpu + CONTROL_MODE_WAITERS, actor);
+  }
+}
+
+/** kvm_flush_remote_tlbs. */
+export function flushRemoteTlbs(actor: usize): void {
+  Stats.add(actor, Stat.RemoteFlushes, 1);
+  requestAll(actor, Request.TlbFlush);
+}

@@ -1,0 +1,239 @@
+// The TDP MMU: installing and zapping leaves of the secondary tables (kvm-protocol 4.3).
+//
+// Faults install under mmu_lock (read) by compare-and-swap; an invalidation zaps under mmu_lock (write), in slices:
+// when others wait for the lock it flushes, lets them in, and goes on behind the last gfn it finished. A table is
+// taken out entry by entry with every entry frozen, so that nothing can be installed in it, and freed after a grace
+// period, as lockless walkers may still be in it.
+
+import { ACTOR_FAULT } from "../layout/actor";
+import { Fault } from "../layout/fault";
+import { KVM_MMU_LOCK } from "../layout/kvm";
+import { Map, PAGE_SIZE } from "../layout/map";
+import { SlotFlag, Slot } from "../layout/slot";
+import { Stat, Stats } from "../layout/stats";
+import { Rule, Rules } from "../rules";
+import { Rcu } from "../sync/grace";
+import { Ops, Order } from "../sync/ops";
+import { RwLock } from "../sync/rwlock";
+import { SPIN_LIMIT } from "../sync/wait";
+import { Trap, trap } from "../trap";
+import { flushRemoteTlbs } from "./flush";
+import { MmuLock } from "./lock";
+import { Index, SPTE_FROZEN, SPTE_NONPRESENT, SPTE_PS, SPTE_W, Spte } from "./spte";
+import { dropUnusedTable, freeTableAfterGrace, newTable } from "./tables";
+
+/** Shift of the entries of a root: 4-level tables, 512 GiB an entry. */
+export const ROOT_SHIFT: u32 = 39;
+
+/** How an installation ended. */
+export enum Installed {
+  /** The leaf is in place. */
+  Fixed = 0,
+  /** It was there already. */
+  Spurious = 1,
+  /** Somebody else changed an entry on the way. */
+  Raced = 2,
+}
+
+function lowerTable(entry: u64): usize {
+  return Map.frame(Spte.pfn(entry));
+}
+
+/** Links a new table in place of `found` at `sptep`. False if somebody was faster. */
+function linkTable(actor: usize, sptep: usize, found: u64, gfn: u64, shift: u32): bool {
+  const below = shift - 9;
+  const pfn = newTable(actor, (gfn >> (shift - 12)) << (shift - 12), below);
+  if (Spte.present(found)) fillFromHuge(pfn, found, below);
+  if (Ops.cas<u64>(sptep, found, Spte.link(pfn), Order.Full) == found) {
+    Stats.add(actor, Stat.TablesLinked, 1);
+    return true;
+  }
+  if (Spte.present(found)) memory.fill(Map.frame(pfn), 0, PAGE_SIZE);
+  dropUnusedTable(actor, pfn);
+  return false;
+}
+
+/** Splits a huge leaf: the new table maps the same pages with the same rights, at the next smaller size. */
+function fillFromHuge(pfn: u32, huge: u64, shift: u32): void {
+  const table = Map.frame(pfn);
+  const step: u64 = <u64>1 << shift;
+  // Bit 7 says "leaf" above the last level and is ignored there: left out, so that an entry has one form.
+  const first = shift == 12 ? huge & ~SPTE_PS : huge;
+  for (let i: u64 = 0; i < 512; i++) store<u64>(table + <usize>(i << 3), first + i * step);
+}
+
+/** Installs what `fault` describes, below its root. mmu_lock held for a fault, the stale check passed. */
+export function installLeafLocked(actor: usize): Installed {
+  const fault = changetype<Fault>(actor + ACTOR_FAULT);
+  const gfn = fault.gfn;
+  const goal = fault.goalShift;
+  Rcu.readLock(actor);
+  let table = Map.frame(fault.root);
+  let result = Installed.Raced;
+  for (let shift = ROOT_SHIFT; ; ) {
+    const sptep = table + Index.of(gfn, shift);
+    const entry = Ops.load<u64>(sptep, Order.Acquire);
+    if (entry == SPTE_FROZEN) break;
+    if (shift == goal) {
+      result = installAt(actor, sptep, entry, fault);
+      break;
+    }
+    if (Spte.present(entry) && !Spte.leaf(entry, shift)) {
+      table = lowerTable(entry);
+      shift -= 9;
+      continue;
+    }
+    // Nothing here, or a huge leaf in the way: link a table, then look at the entry again.
+    if (!linkTable(actor, sptep, entry, gfn, shift)) break;
+  }
+  Rcu.readUnlock(actor);
+  return result;
+}
+
+function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Installed {
+  const shift = fault.goalShift;
+  const slotWritable = (changetype<Slot>(<usize>fault.slot).flags & SlotFlag.ReadOnly) == 0;
+  const pfn = (fault.pfn >> (shift - 12)) << (shift - 12);
+  const spte = Spte.make(pfn, shift, fault.hostWritable != 0, slotWritable, fault.write != 0);
+  const present = Spte.present(found);
+  const table = present && !Spte.leaf(found, shift);
+  if (present && !table) {
+    // Permission may be added in place; another pfn may not appear without a zap and a flush between.
+    if (Spte.pfn(found) != pfn) trap(Trap.LeafChanged, sptep, actor);
+    if (fault.write == 0 || found & SPTE_W) return Installed.Spurious;
+  }
+  if (!Rules.hold(Rule.InstallCompares)) Ops.store<u64>(sptep, spte, Order.Full);
+  else if (Ops.cas<u64>(sptep, found, spte, Order.Full) != found) return Installed.Raced;
+  if (table) {
+    takeOutTable(actor, Spte.pfn(found), shift - 9);
+    if (Rules.hold(Rule.FlushOnTableReplaced)) flushRemoteTlbs(actor);
+  }
+  if (shift != 12) Stats.add(actor, Stat.HugeLeaves, 1);
+  return Installed.Fixed;
+}
+
+/** handle_removed_pt: freezes every entry of an unlinked table, takes out what is below, frees it after a grace period. */
+function takeOutTable(actor: usize, pfn: u32, shift: u32): void {
+  const table = Map.frame(pfn);
+  for (let i: usize = 0; i < PAGE_SIZE; i += 8) {
+    let entry = Ops.load<u64>(table + i, Order.Relaxed);
+    if (Rules.hold(Rule.RemovedTableFrozen)) {
+      // Another actor may have the entry frozen, or be installing: exchange until it was ours to take.
+      do entry = Ops.swap<u64>(table + i, SPTE_FROZEN, Order.Full);
+      while (entry == SPTE_FROZEN);
+    }
+    if (!Spte.present(entry)) continue;
+    if (Spte.leaf(entry, shift)) Stats.add(actor, Stat.LeavesZapped, 1);
+    else takeOutTable(actor, Spte.pfn(entry), shift - 9);
+  }
+  freeTableAfterGrace(actor, pfn);
+}
+
+/** Zaps one leaf. Flags that hardware sets meanwhile are in the value found: nothing is lost. */
+function zapLeaf(actor: usize, sptep: usize): void {
+  if (Rules.hold(Rule.ZapExchanges)) Ops.swap<u64>(sptep, SPTE_NONPRESENT, Order.Full);
+  else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Release);
+  Stats.add(actor, Stat.LeavesZapped, 1);
+}
+
+/**
+ * Lets those in who wait for mmu_lock. What was zapped so far is flushed first: whoever comes next may find nothing
+ * left to zap for its range, hence not flush, and free pages that a TLB still maps.
+ */
+function yieldLock(actor: usize, flush: bool): bool {
+  if (flush && Rules.hold(Rule.FlushBeforeYield)) {
+    flushRemoteTlbs(actor);
+    flush = false;
+  }
+  MmuLock.unlock(actor);
+  Stats.add(actor, Stat.Yields, 1);
+  for (let i: u32 = 0; i < SPIN_LIMIT && MmuLock.contended(); i++);
+  MmuLock.lock(actor);
+  return flush;
+}
+
+/**
+ * Zaps the leaves of [start, end) under one root. mmu_lock is held for write, and the caller keeps the root from
+ * being freed; the lock may be dropped on the way. Returns whether a flush is owed.
+ */
+export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, owed: bool): bool {
+  let flush = owed;
+  let gfn = start;
+  let progress = false;
+  while (gfn < end) {
+    // From the root down to the entry that decides about this gfn; a hole is skipped whole.
+    let table = Map.frame(root);
+    let shift = ROOT_SHIFT;
+    let sptep = table + Index.of(gfn, shift);
+    let entry = Ops.load<u64>(sptep, Order.Relaxed);
+    while (Spte.present(entry) && !Spte.leaf(entry, shift)) {
+      table = lowerTable(entry);
+      shift -= 9;
+      sptep = table + Index.of(gfn, shift);
+      entry = Ops.load<u64>(sptep, Order.Relaxed);
+    }
+    // Along the entries of this table: up to its end, or to one that leads further down.
+    const span: u64 = <u64>1 << (shift - 12);
+    do {
+      if (progress && MmuLock.contended()) {
+        flush = yieldLock(actor, flush);
+        progress = false;
+        break; // the table may be gone: start again from the root, at the same gfn
+      }
+      if (Spte.present(entry)) {
+        if (!Spte.leaf(entry, shift)) break;
+        zapLeaf(actor, sptep);
+        flush = true;
+        progress = true;
+      }
+      gfn = (gfn & ~(span - 1)) + span;
+      sptep += 8;
+      if (gfn >= end || (sptep & (PAGE_SIZE - 1)) == 0) break;
+      entry = Ops.load<u64>(sptep, Order.Relaxed);
+    } while (true);
+  }
+  return flush;
+}
+
+/** Takes a whole obsolete root apart, mmu_lock held for read, a slice at a time. No vCPU can have it loaded. */
+export function takeOutRoot(actor: usize, root: u32): void {
+  const table = Map.frame(root);
+  for (let i: usize = 0; i < PAGE_SIZE; i += 8) {
+    if (Ops.load<u64>(table + i, Order.Relaxed) == SPTE_NONPRESENT) continue;
+    const entry = Ops.swap<u64>(table + i, SPTE_NONPRESENT, Order.Full);
+    if (Spte.present(entry)) takeOutTable(actor, Spte.pfn(entry), ROOT_SHIFT - 9);
+    if (MmuLock.contended()) {
+      RwLock.readUnlock(KVM_MMU_LOCK, actor);
+      Stats.add(actor, Stat.Yields, 1);
+      RwLock.readLock(KVM_MMU_LOCK, actor);
+    }
+  }
+}
+
+/** Leaves present under a table whose entries span `1 << shift`: for tests and reports. mmu_lock held. */
+export function countLeaves(pfn: u32, shift: u32): u64 {
+  let n: u64 = 0;
+  const table = Map.frame(pfn);
+  for (let i: usize = 0; i < PAGE_SIZE; i += 8) {
+    const entry = Ops.load<u64>(table + i, Order.Relaxed);
+    if (!Spte.present(entry)) continue;
+    n += Spte.leaf(entry, shift) ? 1 : countLeaves(Spte.pfn(entry), shift - 9);
+  }
+  return n;
+}
+
+/** Leaf SPTE that translates `gfn` under `root`, or 0; lockless, for reports. */
+export function leafOf(actor: usize, root: u32, gfn: u64): u64 {
+  Rcu.readLock(actor);
+  let table = Map.frame(root);
+  let shift = ROOT_SHIFT;
+  let entry = Ops.load<u64>(table + Index.of(gfn, shift), Order.Acquire);
+  while (Spte.present(entry) && !Spte.leaf(entry, shift)) {
+    table = lowerTable(entry);
+    shift -= 9;
+    entry = Ops.load<u64>(table + Index.of(gfn, shift), Order.Acquire);
+  }
+  Rcu.readUnlock(actor);
+  return Spte.present(entry) ? entry : 0;
+}
+

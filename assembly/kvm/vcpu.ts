@@ -1,0 +1,146 @@
+// A vCPU's run loop: guest mode, exits, and the accesses in between (kvm-protocol 5.3).
+//
+// In guest mode a vCPU translates and accesses memory and takes no lock. It polls its requests at every access, so that
+// a flush waits for one access at most. An EPT violation leaves guest mode, handles the fault in an SRCU section, and
+// enters again.
+
+import { ACTOR_FAULT, ACTOR_WALK } from "../layout/actor";
+import { CONTROL_MODE, CONTROL_MODE_WAITERS, CONTROL_REQUESTS, Request, VcpuMode } from "../layout/control";
+import { Fault } from "../layout/fault";
+import { Stat, Stats } from "../layout/stats";
+import { Access, Outcome, Walk } from "../layout/walk";
+import { Rule, Rules } from "../rules";
+import { Srcu } from "../sync/grace";
+import { Ops, Order } from "../sync/ops";
+import { wakeAll } from "../sync/wait";
+import { tlbFlushAll } from "../x86/tlb";
+import { Translate, translateMiss } from "../x86/translate";
+import { FaultResult, pageFault, waitForInvalidation } from "./fault";
+import { Root, loadRoot, unloadRoot } from "./roots";
+
+/** Services what others have asked for. Outside guest mode, in an SRCU section. */
+function serviceRequests(vcpu: usize): void {
+  const requests = Ops.swap<u32>(vcpu + CONTROL_REQUESTS, 0, Order.Full);
+  if (requests & Request.FreeObsoleteRoots) {
+    const root = changetype<Fault>(vcpu + ACTOR_FAULT).root;
+    if (root && Root.invalid(root)) unloadRoot(vcpu);
+  }
+  if (requests & Request.TlbFlush) {
+    tlbFlushAll(vcpu);
+    Stats.add(vcpu, Stat.TlbFlushes, 1);
+  }
+  // What is not serviced here is for the embedder: it stays.
+  if (requests & Request.Exit) Ops.or<u32>(vcpu + CONTROL_REQUESTS, Request.Exit, Order.Full);
+}
+
+/** From outside, in an SRCU section, into guest mode, outside of it. False: no frame for a root, or Request.Exit. */
+function enterGuest(vcpu: usize): bool {
+  while (true) {
+    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire)) {
+      serviceRequests(vcpu);
+      if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit) return false;
+    }
+    if (!loadRoot(vcpu)) return false;
+    Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, Order.Full);
+    // Pairs with request-then-mode in requestAndKick: a request made before that look is seen here, one made after
+    // it finds this vCPU in guest mode.
+    if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire) == 0) break;
+    leaveGuestMode(vcpu);
+  }
+  Srcu.readUnlock(vcpu);
+  return true;
+}
+
+function leaveGuestMode(vcpu: usize): void {
+  Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.OutsideGuest, Order.Release);
+  if (Ops.load<u32>(vcpu + CONTROL_MODE_WAITERS, Order.Relaxed)) wakeAll(vcpu + CONTROL_MODE);
+}
+
+/** From guest mode to outside, into an SRCU section. */
+function exitGuest(vcpu: usize): void {
+  leaveGuestMode(vcpu);
+  Srcu.readLock(vcpu);
+  Stats.add(vcpu, Stat.Exits, 1);
+}
+
+/** KVM_RUN begins: from here to `endRun` the vCPU is in guest mode between accesses. */
+export function beginRun(vcpu: usize): bool {
+  Srcu.readLock(vcpu);
+  if (enterGuest(vcpu)) return true;
+  Srcu.readUnlock(vcpu);
+  return false;
+}
+
+/** KVM_RUN returns. */
+export function endRun(vcpu: usize): void {
+  leaveGuestMode(vcpu);
+}
+
+/** The vCPU destroys itself: gives back what it holds. Outside guest mode. */
+export function releaseVcpu(vcpu: usize): void {
+  unloadRoot(vcpu);
+}
+
+/** One access's way to memory. */
+export class Guest {
+  /**
+   * Address, in this memory, of the byte at `gva`, for an access that stays within its page; 0 if there is none, with
+   * the outcome in the actor's walk record. The vCPU is in guest mode, and still is when this returns an address.
+   * On 0 it is in guest mode too, unless the outcome is `Interrupted`: then it is outside, and the run has ended.
+   */
+  @inline static address(vcpu: usize, gva: u64, access: Access): usize {
+    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0) {
+      const host = Translate.hit(vcpu, gva, access);
+      if (host) return host;
+    }
+    return addressMiss(vcpu, gva, access);
+  }
+}
+
+function interrupted(vcpu: usize): usize {
+  changetype<Walk>(vcpu + ACTOR_WALK).outcome = Outcome.Interrupted;
+  return 0;
+}
+
+/** Requests, a TLB miss, or both; and every fault of the second dimension on the way. */
+function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
+  const walk = changetype<Walk>(vcpu + ACTOR_WALK);
+  while (true) {
+    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed)) {
+      exitGuest(vcpu);
+      if (!enterGuest(vcpu)) {
+        Srcu.readUnlock(vcpu);
+        return interrupted(vcpu);
+      }
+    }
+    const host = translateMiss(vcpu, gva, access);
+    if (host) return host;
+    if (walk.outcome != Outcome.EptViolation) return 0;
+    const gpa = walk.gpa;
+    const write = (walk.error & 2) != 0;
+    exitGuest(vcpu);
+    const result = pageFault(vcpu, gpa, write);
+    if (result == FaultResult.RetryCount) {
+      Srcu.readUnlock(vcpu);
+      waitForInvalidation(vcpu);
+      Srcu.readLock(vcpu);
+    }
+    if (!enterGuest(vcpu)) {
+      Srcu.readUnlock(vcpu);
+      return interrupted(vcpu);
+    }
+    switch (result) {
+      case FaultResult.Mmio:
+        walk.outcome = Outcome.Mmio;
+        return 0;
+      case FaultResult.HostFault:
+        walk.outcome = Outcome.HostFault;
+        return 0;
+      case FaultResult.OutOfFrames:
+        walk.outcome = Outcome.OutOfFrames;
+        return 0;
+      default:
+        break; // fixed, or to be tried again: either way the walk decides
+    }
+  }
+}

@@ -1,0 +1,370 @@
+// The registers that govern translation: what may be written to them, what a write flushes (SDM vol. 3A, 4.10.4.1),
+// and the words that walks and TLB hits read in their stead.
+
+import {
+  CPU_CONTEXT,
+  CPU_CPL,
+  CPU_CR0,
+  CPU_CR3,
+  CPU_CR4,
+  CPU_DENY,
+  CPU_DENY_TABLE,
+  CPU_EFER,
+  CPU_EPTP,
+  CPU_GENERATION,
+  CPU_KEPT_GENERATION,
+  CPU_LARGE_SEEN,
+  CPU_MODE,
+  CPU_NESTED_RESERVED,
+  CPU_NESTED_ROOT,
+  CPU_NESTED_TEST,
+  CPU_PKRS,
+  CPU_PKRU,
+  CPU_RESERVED,
+  CPU_RFLAGS,
+  CPU_ROOT,
+  CPU_SHAPE,
+  CPU_TEST,
+  CPU_TLB_BASE,
+  CPU_TLB_LARGE_BASE,
+  CPU_TLB_LARGE_MASK,
+  CPU_TLB_MASK,
+  CPU_VPID,
+  CPU_WALK_CACHE_BASE,
+  CPU_WALK_CACHE_MASK,
+  Register,
+  RegisterWrite,
+  Shape,
+} from "../layout/cpu";
+import { HEADER_BASE, Header, MachineOption } from "../layout/header";
+import { Map } from "../layout/map";
+import { TLB_CONTEXT_EP4TA_SHIFT, TLB_CONTEXT_VPID_SHIFT, TLB_ENTRY_SHIFT } from "../layout/tlb";
+import { ACCESS_COUNT, Access } from "../layout/walk";
+import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
+import {
+  CR0_CD,
+  CR0_ET,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_WP,
+  CR3_NO_FLUSH,
+  CR3_PCID,
+  CR4_LA57,
+  CR4_PAE,
+  CR4_PCIDE,
+  CR4_PGE,
+  CR4_PKE,
+  CR4_PKS,
+  CR4_SMAP,
+  CR4_SMEP,
+  CR4_VALID,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+  EPTP_AD,
+  EPTP_LEVELS,
+  EPTP_MEMTYPE,
+  EPTP_WB_4LEVEL,
+  EPT_A,
+  EPT_R,
+  PTE_A,
+  PTE_ADDRESS,
+  PTE_P,
+  PTE_XD,
+  RFLAGS_AC,
+  RFLAGS_FIXED,
+} from "./bits";
+import { Memory } from "./memory";
+import { MODE_4LEVEL, MODE_5LEVEL, MODE_NONE } from "./modes";
+import {
+  OBSTACLE_CLEAN,
+  OBSTACLE_EPT_CLEAN,
+  OBSTACLE_EPT_NO_FETCH,
+  OBSTACLE_EPT_NO_READ,
+  OBSTACLE_EPT_NO_WRITE,
+  OBSTACLE_READ_ONLY,
+  OBSTACLE_SUPERVISOR,
+  OBSTACLE_SUPERVISOR_KEYS,
+  OBSTACLE_USER,
+  OBSTACLE_USER_KEYS,
+  OBSTACLE_XD,
+} from "./rights";
+import { tlbFlushAll, tlbFlushNonGlobal, tlbFlushPcid } from "./tlb";
+import { Kind } from "./walk";
+
+/** Tests of register bits. */
+class Has {
+  @inline static cr0(vcpu: usize, bit: u64): bool {
+    return (load<u32>(vcpu + CPU_CR0) & <u32>bit) != 0;
+  }
+  @inline static cr4(vcpu: usize, bit: u64): bool {
+    return (load<u32>(vcpu + CPU_CR4) & <u32>bit) != 0;
+  }
+  @inline static efer(vcpu: usize, bit: u64): bool {
+    return (load<u32>(vcpu + CPU_EFER) & <u32>bit) != 0;
+  }
+}
+
+/** Sets a vCPU up as after INIT, in protected mode without paging, its TLB empty. */
+export function resetCpu(vcpu: usize): void {
+  const h = changetype<Header>(HEADER_BASE);
+  store<u32>(vcpu + CPU_CR0, <u32>(CR0_PE | CR0_ET));
+  store<u64>(vcpu + CPU_CR3, 0);
+  store<u32>(vcpu + CPU_CR4, 0);
+  store<u32>(vcpu + CPU_EFER, 0);
+  store<u32>(vcpu + CPU_RFLAGS, <u32>RFLAGS_FIXED);
+  store<u32>(vcpu + CPU_CPL, 0);
+  store<u32>(vcpu + CPU_PKRU, 0);
+  store<u32>(vcpu + CPU_PKRS, 0);
+  store<u64>(vcpu + CPU_EPTP, 0);
+  store<u32>(vcpu + CPU_VPID, 0);
+  const base = <u32>Map.tlb(vcpu);
+  const small = h.tlbEntries << TLB_ENTRY_SHIFT;
+  store<u32>(vcpu + CPU_TLB_BASE, base);
+  store<u32>(vcpu + CPU_TLB_MASK, small - (1 << TLB_ENTRY_SHIFT));
+  store<u32>(vcpu + CPU_TLB_LARGE_BASE, h.tlbLargeEntries ? base + small : 0);
+  store<u32>(vcpu + CPU_TLB_LARGE_MASK, (h.tlbLargeEntries - 1) << TLB_ENTRY_SHIFT);
+  store<u32>(vcpu + CPU_WALK_CACHE_BASE, h.walkCacheEntries ? <u32>Map.walkCache(vcpu) : 0);
+  store<u32>(vcpu + CPU_WALK_CACHE_MASK, (h.walkCacheEntries - 1) << WALK_CACHE_ENTRY_SHIFT);
+  tlbFlushAll(vcpu);
+  updateDerived(vcpu);
+}
+
+/** The even bits of a 32-bit word, moved together: AD of all keys, or WD after a shift by one. */
+function evenBits(word: u32): u64 {
+  let x: u32 = word & 0x5555_5555;
+  x = (x | (x >> 1)) & 0x3333_3333;
+  x = (x | (x >> 2)) & 0x0f0f_0f0f;
+  x = (x | (x >> 4)) & 0x00ff_00ff;
+  return (x | (x >> 8)) & 0xffff;
+}
+
+/** Keys that a register's AD and WD bits close to a data access (4.6.2). */
+function closedKeys(register: u32, write: bool): u64 {
+  return evenBits(register) | (write ? evenBits(register >> 1) : 0);
+}
+
+/** Obstacles of the guest's tables that stop this kind of access (4.6). */
+function denyGuest(vcpu: usize, access: Access): u64 {
+  const write = Kind.isWrite(access);
+  const fetch = access == Access.Fetch;
+  const user = load<u32>(vcpu + CPU_CPL) == 3 && !Kind.isImplicit(access);
+  const protect = write && (user || Has.cr0(vcpu, CR0_WP));
+  let deny: u64 = user ? OBSTACLE_SUPERVISOR : 0;
+  if (write) deny |= OBSTACLE_CLEAN;
+  if (protect) deny |= OBSTACLE_READ_ONLY;
+  if (fetch && Has.efer(vcpu, EFER_NXE)) deny |= OBSTACLE_XD;
+  if (!user) {
+    const lifted = (load<u32>(vcpu + CPU_RFLAGS) & <u32>RFLAGS_AC) != 0 && !Kind.isImplicit(access);
+    if (fetch ? Has.cr4(vcpu, CR4_SMEP) : Has.cr4(vcpu, CR4_SMAP) && !lifted) deny |= OBSTACLE_USER;
+  }
+  if (fetch) return deny;
+  if (Has.cr4(vcpu, CR4_PKE)) deny |= closedKeys(load<u32>(vcpu + CPU_PKRU), protect) << OBSTACLE_USER_KEYS;
+  if (Has.cr4(vcpu, CR4_PKS)) deny |= closedKeys(load<u32>(vcpu + CPU_PKRS), protect) << OBSTACLE_SUPERVISOR_KEYS;
+  return deny;
+}
+
+/** Obstacles of EPT that stop an access needing these rights. */
+function denyNested(vcpu: usize, bits: u32): u64 {
+  let deny: u64 = 0;
+  if (bits & 1) deny |= OBSTACLE_EPT_NO_READ;
+  if (bits & 2) deny |= OBSTACLE_EPT_NO_WRITE;
+  if (bits & 4) deny |= OBSTACLE_EPT_NO_FETCH;
+  if (bits & 2 && load<u64>(vcpu + CPU_EPTP) & EPTP_AD) deny |= OBSTACLE_EPT_CLEAN;
+  return deny;
+}
+
+/** Computes all that follows from the registers. To be called after any of them has changed. */
+function updateDerived(vcpu: usize): void {
+  const eptp = load<u64>(vcpu + CPU_EPTP);
+  const cr3 = load<u64>(vcpu + CPU_CR3);
+  const paging = Has.cr0(vcpu, CR0_PG);
+  const shape = (paging ? Shape.Guest : Shape.None) | (eptp ? Shape.Ept : Shape.None);
+  const mode = !paging ? MODE_NONE : Has.cr4(vcpu, CR4_LA57) ? MODE_5LEVEL : MODE_4LEVEL;
+  store<u32>(vcpu + CPU_SHAPE, shape);
+  store<u32>(vcpu + CPU_MODE, mode);
+  const pcid = Has.cr4(vcpu, CR4_PCIDE) ? cr3 & CR3_PCID : 0;
+  const vpid = (<u64>load<u32>(vcpu + CPU_VPID)) << TLB_CONTEXT_VPID_SHIFT;
+  store<u64>(vcpu + CPU_CONTEXT, pcid | vpid | ((eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT));
+
+  const beyond = PTE_ADDRESS & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
+  const reserved = beyond | (Has.efer(vcpu, EFER_NXE) ? 0 : PTE_XD);
+  store<u64>(vcpu + CPU_RESERVED, reserved);
+  store<u64>(vcpu + CPU_TEST, reserved | PTE_P | PTE_A);
+  store<u64>(vcpu + CPU_NESTED_RESERVED, beyond);
+  store<u64>(vcpu + CPU_NESTED_TEST, beyond | EPT_R | (eptp & EPTP_AD ? EPT_A : 0));
+
+  const table = cr3 & PTE_ADDRESS;
+  const direct = shape == Shape.Guest && mode == MODE_4LEVEL && table < Memory.limit;
+  store<u32>(vcpu + CPU_ROOT, direct ? <u32>Memory.frame(table) : 0);
+  const nested = eptp & PTE_ADDRESS;
+  store<u32>(vcpu + CPU_NESTED_ROOT, eptp && nested < Memory.limit ? <u32>Memory.frame(nested) : 0);
+  store<u64>(vcpu + CPU_DENY_TABLE, denyNested(vcpu, eptp & EPTP_AD ? 3 : 1));
+  updateDeny(vcpu);
+}
+
+/** Computes the deny masks alone: for changes of CPL, RFLAGS, PKRU and PKRS. */
+function updateDeny(vcpu: usize): void {
+  const shape = load<u32>(vcpu + CPU_SHAPE);
+  for (let access: u32 = 0; access < ACCESS_COUNT; access++) {
+    let deny: u64 = 0;
+    if (shape & Shape.Guest) deny |= denyGuest(vcpu, access);
+    if (shape & Shape.Ept) deny |= denyNested(vcpu, Kind.nested(access));
+    store<u64>(vcpu + CPU_DENY + ((<usize>access) << 3), deny);
+  }
+}
+
+/** MOV to CR0. Of the modes with paging this processor has IA-32e only. */
+function writeCr0(vcpu: usize, value: u64): RegisterWrite {
+  if (value >> 32 || (value & CR0_PG && !(value & CR0_PE))) return RegisterWrite.GeneralProtection;
+  if (value & CR0_NW && !(value & CR0_CD)) return RegisterWrite.GeneralProtection;
+  const paging = (value & CR0_PG) != 0;
+  const was = Has.cr0(vcpu, CR0_PG);
+  if (paging && !was) {
+    if (!Has.efer(vcpu, EFER_LME)) return RegisterWrite.Unsupported;
+    if (!Has.cr4(vcpu, CR4_PAE)) return RegisterWrite.GeneralProtection;
+  }
+  if (!paging && Has.cr4(vcpu, CR4_PCIDE)) return RegisterWrite.GeneralProtection;
+  store<u32>(vcpu + CPU_CR0, <u32>(value | CR0_ET));
+  const efer = load<u32>(vcpu + CPU_EFER) & ~(<u32>EFER_LMA);
+  store<u32>(vcpu + CPU_EFER, paging ? efer | <u32>EFER_LMA : efer);
+  if (paging != was) tlbFlushAll(vcpu);
+  return RegisterWrite.Ok;
+}
+
+/** MOV to CR3: flushes what is not global of the PCID that it loads, unless bit 63 asks it not to. */
+function writeCr3(vcpu: usize, value: u64): RegisterWrite {
+  const pcids = Has.cr4(vcpu, CR4_PCIDE);
+  const keep = pcids && (value & CR3_NO_FLUSH) != 0;
+  const cr3 = pcids ? value & ~CR3_NO_FLUSH : value;
+  const beyond = u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr;
+  if (cr3 & beyond) return RegisterWrite.GeneralProtection;
+  store<u64>(vcpu + CPU_CR3, cr3);
+  if (!pcids) tlbFlushNonGlobal(vcpu);
+  updateDerived(vcpu);
+  if (pcids && !keep) tlbFlushPcid(vcpu);
+  return RegisterWrite.Ok;
+}
+
+/** MOV to CR4: flushes all on a change of PGE or PAE, when PCIDE falls and when SMEP rises. */
+function writeCr4(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~CR4_VALID) return RegisterWrite.GeneralProtection;
+  const changed = value ^ <u64>load<u32>(vcpu + CPU_CR4);
+  const long = Has.efer(vcpu, EFER_LMA);
+  if (long && (changed & CR4_LA57 || !(value & CR4_PAE))) return RegisterWrite.GeneralProtection;
+  if (changed & value & CR4_PCIDE && (!long || load<u64>(vcpu + CPU_CR3) & CR3_PCID)) {
+    return RegisterWrite.GeneralProtection;
+  }
+  store<u32>(vcpu + CPU_CR4, <u32>value);
+  if (changed & (CR4_PGE | CR4_PAE) || changed & ~value & CR4_PCIDE || changed & value & CR4_SMEP) tlbFlushAll(vcpu);
+  return RegisterWrite.Ok;
+}
+
+/** WRMSR to IA32_EFER: LMA is the processor's. */
+function writeEfer(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) return RegisterWrite.GeneralProtection;
+  const old = load<u32>(vcpu + CPU_EFER);
+  if ((<u32>value ^ old) & <u32>EFER_LME && Has.cr0(vcpu, CR0_PG)) return RegisterWrite.GeneralProtection;
+  store<u32>(vcpu + CPU_EFER, (<u32>value & ~(<u32>EFER_LMA)) | (old & <u32>EFER_LMA));
+  return RegisterWrite.Ok;
+}
+
+/** The EPT pointer of the VMCS, 0 for none: checked as VM entry checks it (27.2.1.1). Flushes nothing. */
+function writeEptp(vcpu: usize, value: u64): RegisterWrite {
+  if (value) {
+    const type = value & EPTP_MEMTYPE;
+    const levels = (value & EPTP_LEVELS) >> 3;
+    const reserved = 0xf80 | (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
+    if ((type != 0 && type != 6) || levels != 3 || value & reserved) return RegisterWrite.GeneralProtection;
+  }
+  store<u64>(vcpu + CPU_EPTP, value);
+  return RegisterWrite.Ok;
+}
+
+/**
+ * Loads the EPT table in frame `pfn` as VM entry would, accessed and dirty flags as the machine is configured, and drops
+ * everything cached: the frame may have been another table before. 0: no EPT.
+ */
+export function loadEptp(vcpu: usize, pfn: u32): void {
+  const flags = Map.has(MachineOption.EptAccessedDirty) ? EPTP_AD : 0;
+  store<u64>(vcpu + CPU_EPTP, pfn ? ((<u64>pfn) << 12) | EPTP_WB_4LEVEL | flags : 0);
+  tlbFlushAll(vcpu);
+  updateDerived(vcpu);
+}
+
+function write32(vcpu: usize, at: usize, value: u64, limit: u64): RegisterWrite {
+  if (value > limit) return RegisterWrite.GeneralProtection;
+  store<u32>(vcpu + at, <u32>value);
+  return RegisterWrite.Ok;
+}
+
+/** Writes a register as the instruction that loads it would: all of it, or nothing. */
+export function writeRegister(vcpu: usize, register: Register, value: u64): RegisterWrite {
+  let result: RegisterWrite = RegisterWrite.Unsupported;
+  switch (register) {
+    case Register.Cr0:
+      result = writeCr0(vcpu, value);
+      break;
+    case Register.Cr3:
+      return writeCr3(vcpu, value);
+    case Register.Cr4:
+      result = writeCr4(vcpu, value);
+      break;
+    case Register.Efer:
+      result = writeEfer(vcpu, value);
+      break;
+    case Register.Rflags:
+      result = write32(vcpu, CPU_RFLAGS, value | RFLAGS_FIXED, u32.MAX_VALUE);
+      break;
+    case Register.Cpl:
+      result = write32(vcpu, CPU_CPL, value, 3);
+      break;
+    case Register.Pkru:
+      result = write32(vcpu, CPU_PKRU, value, u32.MAX_VALUE);
+      break;
+    case Register.Pkrs:
+      result = write32(vcpu, CPU_PKRS, value, u32.MAX_VALUE);
+      break;
+    case Register.Eptp:
+      result = writeEptp(vcpu, value);
+      break;
+    case Register.Vpid:
+      result = write32(vcpu, CPU_VPID, value, 0xffff);
+      break;
+    default:
+      break;
+  }
+  if (result != RegisterWrite.Ok) return result;
+  if (register >= Register.Rflags && register <= Register.Pkrs) updateDeny(vcpu);
+  else updateDerived(vcpu);
+  return result;
+}
+
+export function readRegister(vcpu: usize, register: Register): u64 {
+  switch (register) {
+    case Register.Cr0:
+      return load<u32>(vcpu + CPU_CR0);
+    case Register.Cr3:
+      return load<u64>(vcpu + CPU_CR3);
+    case Register.Cr4:
+      return load<u32>(vcpu + CPU_CR4);
+    case Register.Efer:
+      return load<u32>(vcpu + CPU_EFER);
+    case Register.Rflags:
+      return load<u32>(vcpu + CPU_RFLAGS);
+    case Register.Cpl:
+      return load<u32>(vcpu + CPU_CPL);
+    case Register.Pkru:
+      return load<u32>(vcpu + CPU_PKRU);
+    case Register.Pkrs:
+      return load<u32>(vcpu + CPU_PKRS);
+    case Register.Eptp:
+      return load<u64>(vcpu + CPU_EPTP);
+    case Register.Vpid:
+      return load<u32>(vcpu + CPU_VPID);
+    default:
+      return 0;
+  }
+}

@@ -1,0 +1,90 @@
+// Memory policies: where the table that a walk reads lies. A policy is a constant argument, so that each walk is
+// compiled for one and asks nothing at run time.
+//
+//   Frames    physical memory is the frames region: a pfn is an index into it
+//   Windows   physical pages lie anywhere; the window table holds copies, and a miss ends the walk with `Missing`
+//   Nested    (with either) the tables are guest-physical: each of their addresses goes through EPT first (x86/walk.ts)
+
+import { Map, PAGE_SHIFT } from "../layout/map";
+import { WINDOW_HOST, WINDOW_KEY, WINDOW_ROW_SHIFT, WINDOW_USED } from "../layout/window";
+
+export enum Policy {
+  Frames = 0,
+  Windows = 1,
+  /** A bit, to be combined with one of those. */
+  Nested = 2,
+}
+
+export class Memory {
+  /** Bytes of physical memory, with the frames policy. */
+  @inline static get limit(): u64 {
+    return <u64>Map.frameCount << PAGE_SHIFT;
+  }
+  /** Where physical address `pa`, which is below `limit`, lies in this memory. */
+  @inline static frame(pa: u64): usize {
+    return Map.frame(0) + <usize>pa;
+  }
+  /** Where physical address `pa` lies in this memory; 0 if no frame or window holds it. */
+  @inline static locate(policy: Policy, pa: u64): usize {
+    if (policy & Policy.Windows) return findWindow(pa);
+    return pa < Memory.limit ? Memory.frame(pa) : 0;
+  }
+}
+
+/** Row at which the search for a page begins: its number, hashed and scaled without a division. */
+function firstRow(pfn: u64): u32 {
+  return <u32>((((pfn * 0x9e37_79b9_7f4a_7c15) >> 32) * Map.windowCount) >> 32);
+}
+
+/** Row that holds the page, or the empty one where it would go; 0 if there is neither. */
+function findRow(pfn: u64): usize {
+  const count = Map.windowCount;
+  let index = firstRow(pfn);
+  for (let i: u32 = 0; i < count; i++) {
+    const row = Map.windows + ((<usize>index) << WINDOW_ROW_SHIFT);
+    const key = load<u64>(row + WINDOW_KEY);
+    if (key == 0 || key == pfn + 1) return row;
+    if (++index == count) index = 0;
+  }
+  return 0;
+}
+
+/** Address of the copy of `pa`, 0 if there is none. */
+export function findWindow(pa: u64): usize {
+  const row = findRow(pa >> PAGE_SHIFT);
+  if (row == 0 || load<u64>(row + WINDOW_KEY) == 0) return 0;
+  return <usize>load<u32>(row + WINDOW_HOST) + (<usize>pa & 0xfff);
+}
+
+/** Drops all windows: what was written to them is lost, unless the host has read it back. */
+export function clearWindows(): void {
+  if (Map.windowCount) memory.fill(Map.windows, 0, <usize>Map.windowCount << WINDOW_ROW_SHIFT);
+}
+
+/**
+ * A window for the page of `pa`: the one that holds it, or a new one. Three quarters of the rows is all it fills;
+ * then all windows are dropped at once, so that no row ever has to be moved and a probe stays short.
+ */
+export function putWindow(pa: u64): usize {
+  const count = Map.windowCount;
+  if (count == 0) return 0;
+  const pfn = pa >> PAGE_SHIFT;
+  let row = findRow(pfn);
+  if (row && load<u64>(row + WINDOW_KEY)) return load<u32>(row + WINDOW_HOST);
+  let used = load<u32>(Map.windows + WINDOW_USED);
+  if (row == 0 || used >= count - (count >> 2)) {
+    clearWindows();
+    used = 0;
+    row = findRow(pfn);
+  }
+  const host = windowPages() + ((<usize>used) << PAGE_SHIFT);
+  store<u32>(Map.windows + WINDOW_USED, used + 1);
+  store<u64>(row + WINDOW_KEY, pfn + 1);
+  store<u32>(row + WINDOW_HOST, <u32>host);
+  return host;
+}
+
+/** First page of the window region: after the rows, page aligned. */
+function windowPages(): usize {
+  return (Map.windows + (<usize>Map.windowCount << WINDOW_ROW_SHIFT) + 0xfff) & ~0xfff;
+}

@@ -1,0 +1,228 @@
+// The TLB of a vCPU: 4-KByte translations, direct mapped, and beside them large ones, from which the former are cut.
+//
+// An entry is valid if its generation is the vCPU's, so that a flush is an increment. A flush that spares global
+// entries is one too: a global entry of an older generation, down to the last full flush, is still good, and is given
+// the present generation (and PCID) when a miss finds it. The hit path knows nothing of all this.
+//
+// A translation of a guest's large page may lie here in many pieces; INVLPG drops all of them.
+
+import {
+  CPU_CONTEXT,
+  CPU_GENERATION,
+  CPU_KEPT_GENERATION,
+  CPU_LARGE_SEEN,
+  CPU_TLB_BASE,
+  CPU_TLB_LARGE_BASE,
+  CPU_TLB_LARGE_MASK,
+  CPU_TLB_MASK,
+} from "../layout/cpu";
+import {
+  TLB_ADDEND,
+  TLB_CONTEXT,
+  TLB_CONTEXT_EP4TA,
+  TLB_CONTEXT_PCID,
+  TLB_CONTEXT_VPID,
+  TLB_ENTRY_SHIFT,
+  TLB_GENERATION,
+  TLB_RIGHTS,
+  TLB_TAG,
+} from "../layout/tlb";
+import { Access } from "../layout/walk";
+import { CPU_WALK_CACHE_BASE, CPU_WALK_CACHE_MASK } from "../layout/cpu";
+import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
+import { Memory } from "./memory";
+import { Rights, TRANSLATION_GLOBAL, Translation } from "./rights";
+import { Kind } from "./walk";
+
+/** Size of a large entry, in its tag: above every page number. */
+const TAG_SIZE_SHIFT: u64 = 62;
+const TAG_SIZE_BITS: u64 = 2;
+const ENTRY: u32 = 1 << TLB_ENTRY_SHIFT;
+
+export class Tlb {
+  /** Address in this memory of the byte at `gva`; 0 unless the TLB has it and the access is allowed. */
+  @inline static hit(vcpu: usize, gva: u64, access: Access): usize {
+    const page = gva >> 12;
+    const place = (<u32>page << TLB_ENTRY_SHIFT) & load<u32>(vcpu + CPU_TLB_MASK);
+    const entry: usize = <usize>load<u32>(vcpu + CPU_TLB_BASE) + place;
+    if (
+      load<u64>(entry + TLB_TAG) != page ||
+      load<u64>(entry + TLB_CONTEXT) != load<u64>(vcpu + CPU_CONTEXT) ||
+      load<u32>(entry + TLB_GENERATION) != load<u32>(vcpu + CPU_GENERATION) ||
+      (load<u64>(entry + TLB_RIGHTS) & Kind.deny(vcpu, access)) != 0
+    ) {
+      return 0;
+    }
+    return <usize>load<u32>(entry + TLB_ADDEND) + <usize>gva;
+  }
+
+  /** Place of the 4-KByte entry for `gva`. */
+  @inline static slot(vcpu: usize, gva: u64): usize {
+    return load<u32>(vcpu + CPU_TLB_BASE) + ((<u32>(gva >> 12) << TLB_ENTRY_SHIFT) & load<u32>(vcpu + CPU_TLB_MASK));
+  }
+  /** Place of the entry for `gva` in a large page of size 1 (2 MByte) or 2 (1 GByte). */
+  @inline static largeSlot(vcpu: usize, gva: u64, size: u32): usize {
+    const index = <u32>(gva >> (12 + 9 * size)) << TLB_ENTRY_SHIFT;
+    return load<u32>(vcpu + CPU_TLB_LARGE_BASE) + (index & load<u32>(vcpu + CPU_TLB_LARGE_MASK));
+  }
+  @inline static largeTag(gva: u64, size: u32): u64 {
+    return (gva >> (12 + 9 * size)) | ((<u64>size) << TAG_SIZE_SHIFT);
+  }
+  @inline static clear(entry: usize): void {
+    store<u32>(entry + TLB_GENERATION, 0);
+  }
+  /** See `tlbFlushAll`. */
+  @inline static flushAll(vcpu: usize): void {
+    tlbFlushAll(vcpu);
+  }
+}
+
+/** True if the entry may be used in the present context, as it is or because it is global. */
+function usable(vcpu: usize, entry: usize): bool {
+  const other = load<u64>(entry + TLB_CONTEXT) ^ load<u64>(vcpu + CPU_CONTEXT);
+  const generation = load<u32>(entry + TLB_GENERATION);
+  if (other == 0 && generation == load<u32>(vcpu + CPU_GENERATION)) return true;
+  if ((load<u64>(entry + TLB_RIGHTS) & TRANSLATION_GLOBAL) == 0) return false;
+  return (other & ~TLB_CONTEXT_PCID) == 0 && generation >= load<u32>(vcpu + CPU_KEPT_GENERATION);
+}
+
+/** Makes an entry one of the present context and generation. */
+function write(vcpu: usize, entry: usize, tag: u64, rights: u64, addend: u32): void {
+  store<u64>(entry + TLB_TAG, tag);
+  store<u64>(entry + TLB_CONTEXT, load<u64>(vcpu + CPU_CONTEXT));
+  store<u64>(entry + TLB_RIGHTS, rights);
+  store<u32>(entry + TLB_ADDEND, addend);
+  store<u32>(entry + TLB_GENERATION, load<u32>(vcpu + CPU_GENERATION));
+}
+
+/** After a miss of `Tlb.hit`: looks for a global entry of another PCID, and for a large one; enters what it finds. */
+export function tlbSecondLook(vcpu: usize, gva: u64, access: Access): usize {
+  const deny = Kind.deny(vcpu, access);
+  const slot = Tlb.slot(vcpu, gva);
+  if (load<u64>(slot + TLB_TAG) == gva >> 12 && usable(vcpu, slot)) {
+    const rights = load<u64>(slot + TLB_RIGHTS);
+    if (rights & deny) return 0;
+    write(vcpu, slot, gva >> 12, rights, load<u32>(slot + TLB_ADDEND));
+    return load<u32>(slot + TLB_ADDEND) + <u32>gva;
+  }
+  if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0 || load<u32>(vcpu + CPU_TLB_LARGE_BASE) == 0) return 0;
+  for (let size: u32 = 1; size <= 2; size++) {
+    const large = Tlb.largeSlot(vcpu, gva, size);
+    if (load<u64>(large + TLB_TAG) != Tlb.largeTag(gva, size) || !usable(vcpu, large)) continue;
+    const rights = load<u64>(large + TLB_RIGHTS);
+    if (rights & deny) return 0;
+    write(vcpu, slot, gva >> 12, rights, load<u32>(large + TLB_ADDEND));
+    return load<u32>(large + TLB_ADDEND) + <u32>gva;
+  }
+  return 0;
+}
+
+/** Enters a translation; returns the address of the byte at `gva`. */
+export function tlbFill(vcpu: usize, gva: u64, t: u64): usize {
+  const host = Memory.frame(Translation.page(t));
+  const addend = <u32>host - <u32>(gva & ~(<u64>0xfff));
+  const rights = Translation.rights(t);
+  write(vcpu, Tlb.slot(vcpu, gva), gva >> 12, rights, addend);
+  if (Translation.guestSize(t)) {
+    store<u32>(vcpu + CPU_LARGE_SEEN, 1);
+    fillLarge(vcpu, gva, t, rights, addend);
+  }
+  return addend + <u32>gva;
+}
+
+/** A large entry, if the translation is large in all dimensions and the page lies in memory as a whole. */
+function fillLarge(vcpu: usize, gva: u64, t: u64, rights: u64, addend: u32): void {
+  const size = Translation.size(t);
+  if (size == 0 || load<u32>(vcpu + CPU_TLB_LARGE_BASE) == 0) return;
+  const span: u64 = (<u64>1) << (12 + 9 * size);
+  if ((Translation.page(t) & ~(span - 1)) + span > Memory.limit) return;
+  write(vcpu, Tlb.largeSlot(vcpu, gva, size), Tlb.largeTag(gva, size), rights, addend);
+}
+
+/** First byte after the entries of the vCPU: the large ones follow the others. */
+function endOfTlb(vcpu: usize): usize {
+  const small = load<u32>(vcpu + CPU_TLB_BASE) + load<u32>(vcpu + CPU_TLB_MASK) + ENTRY;
+  return load<u32>(vcpu + CPU_TLB_LARGE_BASE) ? small + load<u32>(vcpu + CPU_TLB_LARGE_MASK) + ENTRY : small;
+}
+
+/** A new generation; when the numbers are used up, the entries are really cleared and counting begins anew. */
+function nextGeneration(vcpu: usize): u32 {
+  let generation = load<u32>(vcpu + CPU_GENERATION) + 1;
+  if (generation == 0) {
+    const base = load<u32>(vcpu + CPU_TLB_BASE);
+    memory.fill(base, 0, endOfTlb(vcpu) - base);
+    const rows = load<u32>(vcpu + CPU_WALK_CACHE_BASE);
+    if (rows) memory.fill(rows, 0, load<u32>(vcpu + CPU_WALK_CACHE_MASK) + (1 << WALK_CACHE_ENTRY_SHIFT));
+    store<u32>(vcpu + CPU_KEPT_GENERATION, 1);
+    generation = 1;
+  }
+  store<u32>(vcpu + CPU_GENERATION, generation);
+  return generation;
+}
+
+/** Empties the TLB and what else was cached of the tables: global entries, all contexts. */
+export function tlbFlushAll(vcpu: usize): void {
+  store<u32>(vcpu + CPU_KEPT_GENERATION, nextGeneration(vcpu));
+  store<u32>(vcpu + CPU_LARGE_SEEN, 0);
+}
+
+/** Drops all but global entries, of every PCID: more than MOV to CR3 asks for, and the manual allows it. */
+export function tlbFlushNonGlobal(vcpu: usize): void {
+  nextGeneration(vcpu);
+}
+
+/** Drops the entries whose context equals the present one in the bits of `mask`; with `spareGlobal` not the global ones. */
+function flushMatching(vcpu: usize, context: u64, mask: u64, spareGlobal: bool): void {
+  for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
+    if ((load<u64>(entry + TLB_CONTEXT) ^ context) & mask) continue;
+    if (spareGlobal && load<u64>(entry + TLB_RIGHTS) & TRANSLATION_GLOBAL) continue;
+    Tlb.clear(entry);
+  }
+}
+
+/** MOV to CR3 with CR4.PCIDE: drops the entries of the present PCID that are not global. */
+export function tlbFlushPcid(vcpu: usize): void {
+  flushMatching(vcpu, load<u64>(vcpu + CPU_CONTEXT), u64.MAX_VALUE, true);
+}
+
+/** INVVPID, single context. */
+export function tlbFlushVpid(vcpu: usize, vpid: u32): void {
+  flushMatching(vcpu, (<u64>vpid) << 12, TLB_CONTEXT_VPID, false);
+}
+
+/** INVEPT, single context: every entry made with this EP4TA. */
+export function tlbFlushEpt(vcpu: usize, eptp: u64): void {
+  flushMatching(vcpu, (eptp >> 12) << 28, TLB_CONTEXT_EP4TA, false);
+  // Rows of the walk cache tell no EP4TA apart once they are filled: they go by generation.
+  tlbDropCachedTables(vcpu);
+}
+
+/** Empties the walk cache alone. */
+export function tlbDropCachedTables(vcpu: usize): void {
+  const rows = load<u32>(vcpu + CPU_WALK_CACHE_BASE);
+  if (rows) memory.fill(rows, 0, load<u32>(vcpu + CPU_WALK_CACHE_MASK) + (1 << WALK_CACHE_ENTRY_SHIFT));
+}
+
+/** True if an entry translates the guest page of `gva` for the present PCID or globally. */
+function coversGuestPage(vcpu: usize, entry: usize, gva: u64): bool {
+  const rights = load<u64>(entry + TLB_RIGHTS);
+  const other = load<u64>(entry + TLB_CONTEXT) ^ load<u64>(vcpu + CPU_CONTEXT);
+  if (rights & TRANSLATION_GLOBAL ? (other & ~TLB_CONTEXT_PCID) != 0 : other != 0) return false;
+  const tag = load<u64>(entry + TLB_TAG);
+  const size = <u32>(tag >> TAG_SIZE_SHIFT);
+  const address = ((tag << TAG_SIZE_BITS) >> TAG_SIZE_BITS) << (12 + 9 * size);
+  const guestShift = Rights.guestShift(rights);
+  return address >> guestShift == gva >> guestShift;
+}
+
+/** INVLPG: drops what the TLB has of the page at `gva`, global or not, in however many pieces. */
+export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
+  if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0) {
+    const slot = Tlb.slot(vcpu, gva);
+    if (load<u64>(slot + TLB_TAG) == gva >> 12 && coversGuestPage(vcpu, slot, gva)) Tlb.clear(slot);
+    return;
+  }
+  for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
+    if (coversGuestPage(vcpu, entry, gva)) Tlb.clear(entry);
+  }
+}

@@ -1,0 +1,138 @@
+// Translation as the rest of the core uses it: TLB, then the walk of whatever dimensions there are, then the TLB again.
+
+import { CPU_CR4, CPU_SHAPE, Shape } from "../layout/cpu";
+import { Stat, Stats } from "../layout/stats";
+import {
+  Access,
+  Outcome,
+  WALK_GPA,
+  WALK_GVA,
+  WALK_OUTCOME,
+  WALK_PA,
+  WALK_RIGHTS,
+  WALK_SHIFT,
+  WALK_STEP_COUNT,
+} from "../layout/walk";
+import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
+import { Memory, Policy } from "./memory";
+import { TRANSLATION_GLOBAL, Translation } from "./rights";
+import { Tlb, tlbFill, tlbInvalidatePage, tlbSecondLook } from "./tlb";
+import {
+  GuestWalk,
+  Kind,
+  guestFrames,
+  guestNestedFrames,
+  guestNestedWindows,
+  guestWindows,
+  nestedFast,
+  nestedFrames,
+  nestedWindows,
+} from "./walk";
+
+export class Translate {
+  /**
+   * Address in this memory of the byte at `gva`, if the TLB has it and the access is allowed; else 0: call
+   * `translateMiss`. The address is good for the bytes up to the end of the 4-KByte page.
+   */
+  @inline static hit(vcpu: usize, gva: u64, access: Access): usize {
+    return Tlb.hit(vcpu, gva, access);
+  }
+}
+
+/** The form without frills, of the dimensions in force; 0 if it does not apply. */
+function walkFast(vcpu: usize, gva: u64, access: Access): u64 {
+  const shape = load<u32>(vcpu + CPU_SHAPE);
+  if (shape == Shape.Both) return GuestWalk.fastNested(vcpu, gva, access);
+  if (shape == Shape.Guest) return GuestWalk.fast(vcpu, gva, access);
+  if (shape == Shape.None) return 0;
+  const t = nestedFast(vcpu, gva);
+  return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
+}
+
+/** The address itself as a translation: of a vCPU without paging and EPT. */
+function identity(gva: u64): u64 {
+  return Translation.make(gva & ~(<u64>0xfff), 0, 0, 0);
+}
+
+/** Walks in the loop form and fills the record; returns the translation, or 0. */
+function walkRecorded(vcpu: usize, gva: u64, access: Access, effects: bool, windows: bool): u64 {
+  const shape = load<u32>(vcpu + CPU_SHAPE);
+  store<u64>(vcpu + WALK_GVA, gva);
+  store<u64>(vcpu + WALK_GPA, gva);
+  store<u32>(vcpu + WALK_STEP_COUNT, 0);
+  let t = identity(gva);
+  if (shape & Shape.Guest) {
+    if (shape & Shape.Ept) {
+      t = windows
+        ? guestNestedWindows(vcpu, gva, access, effects)
+        : guestNestedFrames(vcpu, gva, access, effects);
+    } else {
+      t = windows ? guestWindows(vcpu, gva, access, effects) : guestFrames(vcpu, gva, access, effects);
+    }
+    if (t == 0) return 0;
+    store<u64>(vcpu + WALK_GPA, Translation.page(t) | (gva & 0xfff));
+  }
+  if (shape & Shape.Ept) {
+    const gpa = load<u64>(vcpu + WALK_GPA);
+    const bits = Kind.nested(access);
+    const nested = windows
+      ? nestedWindows(vcpu, gpa, bits, EPT_VIOLATION_FINAL, effects, true)
+      : nestedFrames(vcpu, gpa, bits, EPT_VIOLATION_FINAL, effects, true);
+    if (nested == 0) return 0;
+    t = shape & Shape.Guest ? Translation.combine(t, nested) : nested;
+  }
+  store<u64>(vcpu + WALK_PA, Translation.page(t) | (gva & 0xfff));
+  store<u64>(vcpu + WALK_RIGHTS, Translation.obstacles(t));
+  store<u32>(vcpu + WALK_SHIFT, 12 + 9 * Translation.size(t));
+  store<u32>(vcpu + WALK_OUTCOME, Outcome.Ok);
+  return t;
+}
+
+/** As `walkRecorded` in frames, and the page must be one of them. */
+function walkFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+  const t = walkRecorded(vcpu, gva, access, effects, false);
+  if (t == 0 || Translation.page(t) < Memory.limit) return t;
+  store<u32>(vcpu + WALK_OUTCOME, Outcome.Missing);
+  return 0;
+}
+
+/** Enters the translation in the TLB: as a global one only while CR4.PGE is set. */
+function enter(vcpu: usize, gva: u64, t: u64): usize {
+  const pge = (load<u32>(vcpu + CPU_CR4) & <u32>CR4_PGE) != 0;
+  return tlbFill(vcpu, gva, pge ? t : t & ~TRANSLATION_GLOBAL);
+}
+
+/**
+ * After a miss of `Translate.hit`: walks, sets accessed and dirty flags, fills the TLB. Returns the address of the byte
+ * in this memory, or 0 with the record of the walk filled in (`Walk`: outcome, error, gva, gpa).
+ */
+export function translateMiss(vcpu: usize, gva: u64, access: Access): usize {
+  const held = tlbSecondLook(vcpu, gva, access);
+  if (held) return held;
+  Stats.add(vcpu, Stat.Walks, 1);
+  let t = walkFast(vcpu, gva, access);
+  if (t == 0) t = walkFrames(vcpu, gva, access, true);
+  if (t) return enter(vcpu, gva, t);
+  // A fault drops what the TLB has of the page (4.10.4.1); so does an EPT violation (29.4.3.1).
+  tlbInvalidatePage(vcpu, gva);
+  return 0;
+}
+
+/** Walks and records every step, with flags and TLB as an access would leave them. */
+export function translateRecorded(vcpu: usize, gva: u64, access: Access): Outcome {
+  const t = walkFrames(vcpu, gva, access, true);
+  if (t) enter(vcpu, gva, t);
+  return load<u32>(vcpu + WALK_OUTCOME);
+}
+
+/** Walks and records every step; nothing else changes. */
+export function translateQuiet(vcpu: usize, gva: u64, access: Access): Outcome {
+  walkFrames(vcpu, gva, access, false);
+  return load<u32>(vcpu + WALK_OUTCOME);
+}
+
+/** Walks tables that lie in windows; the TLB has no part in it. `Missing`: put `Walk.pa` in a window and walk again. */
+export function translateWindows(vcpu: usize, gva: u64, access: Access, effects: bool): Outcome {
+  walkRecorded(vcpu, gva, access, effects, true);
+  return load<u32>(vcpu + WALK_OUTCOME);
+}

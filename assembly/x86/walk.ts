@@ -1,0 +1,381 @@
+// The walks: of the guest's tables, of EPT, and of both. Each has two forms made of the same steps.
+//
+//   fast   straight-line, 4 levels, nothing to set, nothing wrong: one test an entry. Anything else: 0, try the loop.
+//   loop   every mode, faults, accessed and dirty flags, the record of the steps. 0: the record says why not.
+//
+// Accessed and dirty flags are set by compare-and-swap; if another processor changed the entry meanwhile, the walk
+// begins again, as hardware does.
+//
+// A walk returns a `Translation` (x86/rights.ts).
+
+import { CPU_CR3, CPU_CR4, CPU_DENY, CPU_DENY_TABLE, CPU_EFER, CPU_EPTP, CPU_MODE, CPU_NESTED_RESERVED } from "../layout/cpu";
+import { CPU_CPL, CPU_NESTED_ROOT, CPU_NESTED_TEST, CPU_RESERVED, CPU_ROOT, CPU_TEST } from "../layout/cpu";
+import {
+  Access,
+  Outcome,
+  WALK_ERROR,
+  WALK_GPA,
+  WALK_GVA,
+  WALK_OUTCOME,
+  WALK_PA,
+  WALK_STEPS,
+  WALK_STEP_COUNT,
+  WALK_STEP_MAX,
+  WALK_STEP_NESTED,
+  WALK_STEP_SHIFT,
+} from "../layout/walk";
+import { Ops, Order } from "../sync/ops";
+import {
+  CR4_SMEP,
+  EFER_NXE,
+  EPTP_AD,
+  EPT_A,
+  EPT_D,
+  EPT_PS,
+  EPT_RWX,
+  EPT_VIOLATION_FETCH,
+  EPT_VIOLATION_FINAL,
+  EPT_VIOLATION_LINEAR,
+  EPT_VIOLATION_READ,
+  EPT_VIOLATION_RIGHTS_SHIFT,
+  EPT_VIOLATION_WRITE,
+  PFERR_ID,
+  PFERR_P,
+  PFERR_PK,
+  PFERR_RSVD,
+  PFERR_US,
+  PFERR_WR,
+  PTE_A,
+  PTE_ADDRESS,
+  PTE_D,
+  PTE_P,
+  PTE_PS,
+} from "./bits";
+import { Memory, Policy } from "./memory";
+import { MODE_4LEVEL, MODE_EPT4, Mode } from "./modes";
+import { OBSTACLE_CLEAN, OBSTACLE_EPT_CLEAN, OBSTACLE_USER_KEYS, Obstacles, Translation } from "./rights";
+import { Step } from "./step";
+
+/** The attributes of a kind of access. */
+export class Kind {
+  @inline static isWrite(access: Access): bool {
+    return (access & 1) != 0;
+  }
+  @inline static isStack(access: Access): bool {
+    return access >= Access.StackRead;
+  }
+  @inline static isImplicit(access: Access): bool {
+    return access == Access.ImplicitRead || access == Access.ImplicitWrite;
+  }
+  /** R, W, X of an EPT entry that the access needs; the same bits say in a qualification what it was. */
+  @inline static nested(access: Access): u32 {
+    if (access == Access.Fetch) return EPT_VIOLATION_FETCH;
+    if (access == Access.Modify) return EPT_VIOLATION_READ | EPT_VIOLATION_WRITE;
+    return Kind.isWrite(access) ? EPT_VIOLATION_WRITE : EPT_VIOLATION_READ;
+  }
+  /** Deny mask of the access in the present control state. */
+  @inline static deny(vcpu: usize, access: Access): u64 {
+    return load<u64>(vcpu + CPU_DENY + (<usize>access << 3));
+  }
+}
+
+/** Records an outcome; returns 0, for the walk that ends with it to return. */
+function endWalk(vcpu: usize, outcome: Outcome, error: u32): u64 {
+  store<u32>(vcpu + WALK_OUTCOME, outcome);
+  store<u32>(vcpu + WALK_ERROR, error);
+  return 0;
+}
+
+function missing(vcpu: usize, pa: u64): usize {
+  store<u64>(vcpu + WALK_PA, pa);
+  return <usize>endWalk(vcpu, Outcome.Missing, 0);
+}
+
+/** Records an EPT violation or misconfiguration at a guest-physical address. */
+function endNested(vcpu: usize, gpa: u64, outcome: Outcome, error: u32): u64 {
+  store<u64>(vcpu + WALK_GPA, gpa);
+  return endWalk(vcpu, outcome, error);
+}
+
+/** Records a #PF: `cause` is P, RSVD and PK as the walk found them; the access adds the other bits (4.7). */
+function pageFault(vcpu: usize, access: Access, cause: u32): u64 {
+  let error = cause;
+  if (Kind.isWrite(access)) error |= PFERR_WR;
+  if (load<u32>(vcpu + CPU_CPL) == 3 && !Kind.isImplicit(access)) error |= PFERR_US;
+  if (access == Access.Fetch) {
+    const told = load<u32>(vcpu + CPU_EFER) & <u32>EFER_NXE || load<u32>(vcpu + CPU_CR4) & <u32>CR4_SMEP;
+    if (told) error |= PFERR_ID;
+  }
+  return endWalk(vcpu, Outcome.PageFault, error);
+}
+
+/** Records one entry. */
+function recordStep(vcpu: usize, pa: u64, entry: u64, level: u64): void {
+  const count = load<u32>(vcpu + WALK_STEP_COUNT);
+  if (count >= WALK_STEP_MAX) return;
+  store<u32>(vcpu + WALK_STEP_COUNT, count + 1);
+  const step = vcpu + WALK_STEPS + ((<usize>count) << WALK_STEP_SHIFT);
+  store<u64>(step, entry);
+  store<u64>(step, (pa << 1) | level, 8);
+}
+
+/** The walk of EPT: guest-physical to host-physical. */
+export class NestedWalk {
+  /** 4 levels in frames. */
+  @inline static fast(vcpu: usize, gpa: u64): u64 {
+    const limit = Memory.limit;
+    const test = load<u64>(vcpu + CPU_NESTED_TEST);
+    const root: usize = load<u32>(vcpu + CPU_NESTED_ROOT);
+    if (root == 0 || gpa >> 48 != 0) return 0;
+    const e4 = Ops.load<u64>(root + Mode.offset(4, gpa), Order.Relaxed);
+    const t3 = e4 & PTE_ADDRESS;
+    if (!Step.plain(MODE_EPT4, 4, false, test, e4) || t3 >= limit) return 0;
+    const e3 = Ops.load<u64>(Memory.frame(t3) + Mode.offset(3, gpa), Order.Relaxed);
+    if (e3 & EPT_PS) return NestedWalk.fastLeaf(3, test, limit, e4 & e3, e3, gpa);
+    const t2 = e3 & PTE_ADDRESS;
+    if (!Step.plain(MODE_EPT4, 3, false, test, e3) || t2 >= limit) return 0;
+    const e2 = Ops.load<u64>(Memory.frame(t2) + Mode.offset(2, gpa), Order.Relaxed);
+    if (e2 & EPT_PS) return NestedWalk.fastLeaf(2, test, limit, e4 & e3 & e2, e2, gpa);
+    const t1 = e2 & PTE_ADDRESS;
+    if (!Step.plain(MODE_EPT4, 2, false, test, e2) || t1 >= limit) return 0;
+    const e1 = Ops.load<u64>(Memory.frame(t1) + Mode.offset(1, gpa), Order.Relaxed);
+    return NestedWalk.fastLeaf(1, test, limit, e4 & e3 & e2 & e1, e1, gpa);
+  }
+
+  @inline static fastLeaf(level: u32, test: u64, limit: u64, all: u64, leaf: u64, gpa: u64): u64 {
+    const page = Step.page(level, leaf, gpa);
+    if (!Step.plain(MODE_EPT4, level, true, test, leaf) || page >= limit) return 0;
+    return Translation.make(page, Obstacles.nested(all, leaf), level - 1, 0);
+  }
+
+  /**
+   * Everything. `bits` are the rights needed (`Kind.nested`); `final` is EPT_VIOLATION_FINAL or 0; without `effects` no
+   * flag is set; with `record` the steps are written down.
+   */
+  @inline static loop(policy: Policy, vcpu: usize, gpa: u64, bits: u32, final: u32, effects: bool, record: bool): u64 {
+    const eptp = load<u64>(vcpu + CPU_EPTP);
+    const common = load<u64>(vcpu + CPU_NESTED_RESERVED);
+    const flags = effects && (eptp & EPTP_AD) != 0;
+    const what = bits | final | EPT_VIOLATION_LINEAR;
+    if (gpa >> 48) return endNested(vcpu, gpa, Outcome.EptViolation, what);
+    let table = eptp & PTE_ADDRESS;
+    let all: u64 = EPT_RWX;
+    let level: u32 = Mode.levels(MODE_EPT4);
+    while (true) {
+      const pa = table + Mode.offset(level, gpa);
+      const at = Memory.locate(policy, pa);
+      if (at == 0) return missing(vcpu, pa);
+      const entry = Ops.load<u64>(at, Order.Relaxed);
+      if (record) recordStep(vcpu, pa, entry, level | WALK_STEP_NESTED);
+      if ((entry & EPT_RWX) == 0) return endNested(vcpu, gpa, Outcome.EptViolation, what);
+      const leaf = Step.isLeaf(MODE_EPT4, level, entry);
+      if (Step.misconfigured(MODE_EPT4, level, leaf, common, entry)) {
+        return endNested(vcpu, gpa, Outcome.EptMisconfiguration, 0);
+      }
+      if (leaf && (all & entry & bits) != bits) {
+        const found = <u32>(all & entry) << EPT_VIOLATION_RIGHTS_SHIFT;
+        return endNested(vcpu, gpa, Outcome.EptViolation, what | found);
+      }
+      const set = EPT_A | (leaf && bits & EPT_VIOLATION_WRITE ? EPT_D : 0);
+      // Lost to another writer: look at the same place again. The step is recorded anew.
+      if (flags && (entry & set) != set && Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry) {
+        if (record) store<u32>(vcpu + WALK_STEP_COUNT, load<u32>(vcpu + WALK_STEP_COUNT) - 1);
+        continue;
+      }
+      all &= entry;
+      if (leaf) {
+        const obstacles = Obstacles.nested(all, flags ? entry | set : entry);
+        return Translation.make(Step.page(level, entry, gpa), obstacles, level - 1, 0);
+      }
+      table = entry & PTE_ADDRESS;
+      level--;
+    }
+  }
+}
+
+export function nestedFast(vcpu: usize, gpa: u64): u64 {
+  return NestedWalk.fast(vcpu, gpa);
+}
+export function nestedFrames(vcpu: usize, gpa: u64, bits: u32, final: u32, effects: bool, record: bool): u64 {
+  return NestedWalk.loop(Policy.Frames, vcpu, gpa, bits, final, effects, record);
+}
+export function nestedWindows(vcpu: usize, gpa: u64, bits: u32, final: u32, effects: bool, record: bool): u64 {
+  return NestedWalk.loop(Policy.Windows, vcpu, gpa, bits, final, effects, record);
+}
+
+/** A place in a guest's table. */
+class TableEntry {
+  /** Where it lies in this memory, through EPT if there is one; 0 and the record if it cannot be reached. */
+  @inline static locate(policy: Policy, vcpu: usize, pa: u64, write: bool, effects: bool, record: bool): usize {
+    if (!(policy & Policy.Nested)) {
+      const at = Memory.locate(policy, pa);
+      return at ? at : missing(vcpu, pa);
+    }
+    // With EPT's accessed and dirty flags, each access to a guest's table counts as a write (29.3.3.2).
+    const counts = write || (load<u64>(vcpu + CPU_EPTP) & EPTP_AD) != 0;
+    const bits = EPT_VIOLATION_READ | (counts ? EPT_VIOLATION_WRITE : 0);
+    const t =
+      policy & Policy.Windows
+        ? nestedWindows(vcpu, pa, bits, 0, effects, record)
+        : nestedFrames(vcpu, pa, bits, 0, effects, record);
+    if (t == 0) return 0;
+    const hpa = Translation.page(t) | (pa & 0xfff);
+    const at = Memory.locate(policy, hpa);
+    return at ? at : missing(vcpu, hpa);
+  }
+}
+
+/** How the setting of a guest's flags ended. */
+enum Marked {
+  Done = 0,
+  /** An entry changed meanwhile: walk again. */
+  Again = 1,
+  /** EPT does not let the flag be written: the record says so. */
+  Stopped = 2,
+}
+
+/** The walk of the guest's tables: linear to physical, or guest-physical below EPT. */
+export class GuestWalk {
+  /** 4 levels, tables in frames, no EPT. */
+  @inline static fast(vcpu: usize, gva: u64, access: Access): u64 {
+    const limit = Memory.limit;
+    const test = load<u64>(vcpu + CPU_TEST);
+    const root: usize = load<u32>(vcpu + CPU_ROOT);
+    if (root == 0 || !Mode.canonical(MODE_4LEVEL, gva)) return 0;
+    const e4 = Ops.load<u64>(root + Mode.offset(4, gva), Order.Relaxed);
+    const t3 = e4 & PTE_ADDRESS;
+    if (!Step.plain(MODE_4LEVEL, 4, false, test, e4) || t3 >= limit) return 0;
+    const e3 = Ops.load<u64>(Memory.frame(t3) + Mode.offset(3, gva), Order.Relaxed);
+    if (e3 & PTE_PS) return GuestWalk.fastLeaf(3, vcpu, access, limit, e4 & e3, e4 | e3, e3, gva);
+    const t2 = e3 & PTE_ADDRESS;
+    if (!Step.plain(MODE_4LEVEL, 3, false, test, e3) || t2 >= limit) return 0;
+    const e2 = Ops.load<u64>(Memory.frame(t2) + Mode.offset(2, gva), Order.Relaxed);
+    if (e2 & PTE_PS) return GuestWalk.fastLeaf(2, vcpu, access, limit, e4 & e3 & e2, e4 | e3 | e2, e2, gva);
+    const t1 = e2 & PTE_ADDRESS;
+    if (!Step.plain(MODE_4LEVEL, 2, false, test, e2) || t1 >= limit) return 0;
+    const e1 = Ops.load<u64>(Memory.frame(t1) + Mode.offset(1, gva), Order.Relaxed);
+    return GuestWalk.fastLeaf(1, vcpu, access, limit, e4 & e3 & e2 & e1, e4 | e3 | e2 | e1, e1, gva);
+  }
+
+  @inline static fastLeaf(level: u32, vcpu: usize, access: Access, limit: u64, all: u64, any: u64, leaf: u64, gva: u64): u64 {
+    const page = Step.page(level, leaf, gva);
+    if (!Step.plain(MODE_4LEVEL, level, true, load<u64>(vcpu + CPU_TEST), leaf) || page >= limit) return 0;
+    const t = Translation.make(page, Obstacles.ordinary(all, any, leaf), level - 1, leaf);
+    return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
+  }
+
+  /** 4 levels over EPT: 24 references. */
+  @inline static fastNested(vcpu: usize, gva: u64, access: Access): u64 {
+    const test = load<u64>(vcpu + CPU_TEST);
+    const deny = load<u64>(vcpu + CPU_DENY_TABLE);
+    if (load<u32>(vcpu + CPU_MODE) != MODE_4LEVEL || !Mode.canonical(MODE_4LEVEL, gva)) return 0;
+    const n4 = nestedFast(vcpu, load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS);
+    if (n4 == 0 || n4 & deny) return 0;
+    const e4 = Ops.load<u64>(Memory.frame(Translation.page(n4)) + Mode.offset(4, gva), Order.Relaxed);
+    if (!Step.plain(MODE_4LEVEL, 4, false, test, e4)) return 0;
+    const n3 = nestedFast(vcpu, e4 & PTE_ADDRESS);
+    if (n3 == 0 || n3 & deny) return 0;
+    const e3 = Ops.load<u64>(Memory.frame(Translation.page(n3)) + Mode.offset(3, gva), Order.Relaxed);
+    if (e3 & PTE_PS) return GuestWalk.finalNested(3, vcpu, access, e4 & e3, e4 | e3, e3, gva);
+    if (!Step.plain(MODE_4LEVEL, 3, false, test, e3)) return 0;
+    const n2 = nestedFast(vcpu, e3 & PTE_ADDRESS);
+    if (n2 == 0 || n2 & deny) return 0;
+    const e2 = Ops.load<u64>(Memory.frame(Translation.page(n2)) + Mode.offset(2, gva), Order.Relaxed);
+    if (e2 & PTE_PS) return GuestWalk.finalNested(2, vcpu, access, e4 & e3 & e2, e4 | e3 | e2, e2, gva);
+    if (!Step.plain(MODE_4LEVEL, 2, false, test, e2)) return 0;
+    const n1 = nestedFast(vcpu, e2 & PTE_ADDRESS);
+    if (n1 == 0 || n1 & deny) return 0;
+    const e1 = Ops.load<u64>(Memory.frame(Translation.page(n1)) + Mode.offset(1, gva), Order.Relaxed);
+    return GuestWalk.finalNested(1, vcpu, access, e4 & e3 & e2 & e1, e4 | e3 | e2 | e1, e1, gva);
+  }
+
+  /** The leaf of a walk over EPT, and the last four references. */
+  @inline static finalNested(level: u32, vcpu: usize, access: Access, all: u64, any: u64, leaf: u64, gva: u64): u64 {
+    const gpa = Step.page(level, leaf, gva);
+    if (!Step.plain(MODE_4LEVEL, level, true, load<u64>(vcpu + CPU_TEST), leaf)) return 0;
+    const nested = nestedFast(vcpu, gpa);
+    if (nested == 0) return 0;
+    const guest = Translation.make(gpa, Obstacles.ordinary(all, any, leaf), level - 1, leaf);
+    const t = Translation.combine(guest, nested);
+    return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
+  }
+
+  /** Everything but the last nested walk: the result's address is what the guest's leaf says. */
+  @inline static loop(policy: Policy, vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+    const mode = load<u32>(vcpu + CPU_MODE);
+    if (!Mode.canonical(mode, gva)) {
+      return endWalk(vcpu, Kind.isStack(access) ? Outcome.StackFault : Outcome.GeneralProtection, 0);
+    }
+    const common = load<u64>(vcpu + CPU_RESERVED);
+    while (true) {
+      store<u32>(vcpu + WALK_STEP_COUNT, 0);
+      let table = load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS;
+      let all: u64 = u64.MAX_VALUE;
+      let any: u64 = 0;
+      let entry: u64 = 0;
+      let level = Mode.levels(mode);
+      while (true) {
+        const pa = table + Mode.offset(level, gva);
+        const at = TableEntry.locate(policy, vcpu, pa, false, effects, true);
+        if (at == 0) return 0;
+        entry = Ops.load<u64>(at, Order.Relaxed);
+        recordStep(vcpu, pa, entry, level);
+        if ((entry & PTE_P) == 0) return pageFault(vcpu, access, 0);
+        const leaf = Step.isLeaf(MODE_4LEVEL, level, entry);
+        if (entry & (common | Step.reserved(MODE_4LEVEL, level, leaf))) {
+          return pageFault(vcpu, access, PFERR_P | PFERR_RSVD);
+        }
+        all &= entry;
+        any |= entry;
+        if (leaf) break;
+        table = entry & PTE_ADDRESS;
+        level--;
+      }
+      const t = Translation.make(Step.page(level, entry, gva), Obstacles.ordinary(all, any, entry), level - 1, entry);
+      const cause = guestDenied(vcpu, t, access);
+      if (cause) return pageFault(vcpu, access, cause);
+      if (!effects) return t;
+      const marked = GuestWalk.mark(policy, vcpu, Kind.isWrite(access));
+      if (marked == Marked.Stopped) return 0;
+      if (marked == Marked.Done) return Kind.isWrite(access) ? t & ~OBSTACLE_CLEAN : t;
+    }
+  }
+
+  /** Sets the accessed flags of the entries that were recorded, and the dirty flag of the last for a write. */
+  @inline static mark(policy: Policy, vcpu: usize, write: bool): Marked {
+    const count = load<u32>(vcpu + WALK_STEP_COUNT);
+    for (let i: u32 = 0; i < count; i++) {
+      const step = vcpu + WALK_STEPS + ((<usize>i) << WALK_STEP_SHIFT);
+      const where = load<u64>(step, 8);
+      if (where & WALK_STEP_NESTED) continue;
+      const entry = load<u64>(step);
+      const set = PTE_A | (write && i == count - 1 ? PTE_D : 0);
+      if ((entry & set) == set) continue;
+      const at = TableEntry.locate(policy, vcpu, (where >> 4) << 3, true, true, false);
+      if (at == 0) return Marked.Stopped;
+      if (Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry) return Marked.Again;
+    }
+    return Marked.Done;
+  }
+}
+
+/** Error-code bits P and PK if the guest's rights deny the access, 0 if not. Clean entries and EPT deny nothing here. */
+function guestDenied(vcpu: usize, t: u64, access: Access): u32 {
+  const deny = Kind.deny(vcpu, access) & ~(OBSTACLE_CLEAN | OBSTACLE_EPT_CLEAN);
+  if (!Translation.denies(t, deny)) return 0;
+  const key = Translation.denies(t, deny & (u64.MAX_VALUE << OBSTACLE_USER_KEYS));
+  return key ? PFERR_P | PFERR_PK : PFERR_P;
+}
+
+export function guestFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+  return GuestWalk.loop(Policy.Frames, vcpu, gva, access, effects);
+}
+export function guestWindows(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+  return GuestWalk.loop(Policy.Windows, vcpu, gva, access, effects);
+}
+export function guestNestedFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+  return GuestWalk.loop(Policy.Frames | Policy.Nested, vcpu, gva, access, effects);
+}
+export function guestNestedWindows(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+  return GuestWalk.loop(Policy.Windows | Policy.Nested, vcpu, gva, access, effects);
+}

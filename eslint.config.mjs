@@ -1,0 +1,65 @@
+// One linter for the host and the core. Besides the usual rules it holds up the layers (docs/architecture.md).
+import js from "@eslint/js";
+import tseslint from "typescript-eslint";
+
+/** Files under `from` may not import what matches `patterns`. */
+const layer = (from, patterns, message) => ({
+  files: [from],
+  rules: { "no-restricted-imports": ["error", { patterns: [{ regex: patterns, message }] }] },
+});
+
+export default tseslint.config(
+  { ignores: ["build/", "dist/", "node_modules/", "**/*.generated.ts"] },
+  js.configs.recommended,
+  ...tseslint.configs.recommended,
+  {
+    rules: {
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
+      eqeqeq: ["error", "always"],
+    },
+  },
+  {
+    files: ["scripts/**", "bench/**", "examples/**", "test/**/*.mjs"],
+    languageOptions: {
+      globals: Object.fromEntries(
+        ["process", "console", "URL", "WebAssembly", "performance", "setTimeout", "clearTimeout", "setImmediate", "Buffer", "TextDecoder", "TextEncoder", "SharedArrayBuffer", "Atomics", "AbortController", "BigUint64Array"].map((name) => [name, "readonly"]),
+      ),
+    },
+  },
+  {
+    files: ["assembly/**/*.ts"],
+    rules: {
+      // AssemblyScript: == is the only equality of numbers, types are wasm's, and unmanaged classes are layouts.
+      eqeqeq: "off",
+      "no-undef": "off",
+      "no-empty-function": "off",
+      // Literals are 64-bit integers here, not doubles.
+      "no-loss-of-precision": "off",
+      "no-constant-condition": ["error", { checkLoops: "none" }],
+      "@typescript-eslint/no-extraneous-class": "off",
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+      "prefer-const": "error",
+    },
+  },
+  {
+    files: ["assembly/{x86,host,kvm,guest,drive,abi}/**/*.ts"],
+    rules: {
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "MemberExpression[object.name='atomic']",
+          message: "Words that others write are accessed through sync/ops, which knows their ordering.",
+        },
+      ],
+    },
+  },
+  layer("assembly/layout/**", "\\.\\./(sync|x86|host|kvm|guest|drive|abi)/", "layout knows nobody"),
+  layer("assembly/sync/**", "\\.\\./(x86|host|kvm|guest|drive|abi)/", "sync knows only layout"),
+  layer("assembly/x86/**", "\\.\\./(host|kvm|guest|drive|abi)/", "x86 knows only layout and sync"),
+  layer("assembly/host/**", "\\.\\./(kvm|guest|drive|abi)/", "the host does not know KVM: it goes through dispatch"),
+  layer("assembly/kvm/**", "\\.\\./(guest|drive|abi)/", "KVM does not know its guests"),
+  layer("assembly/guest/**", "\\.\\./(host|drive|abi)/", "a guest kernel knows its vCPU, not the host"),
+  layer("src/core/**", "\\.\\./(machine|workers|measure|report|cli|trace)/", "core knows only the module"),
+  layer("src/machine/**", "\\.\\./(workers|measure|report|cli|trace)/|piscina|commander", "machine is for any embedder"),
+  layer("src/workers/**", "\\.\\./(measure|report|cli)/|commander", "workers know the machine"),
+);

@@ -1,0 +1,61 @@
+/**
+ * Profiles in words: the protocol rules of a kernel, named by its release tag, over one set of data structures. A
+ * profile says how that kernel's page faults and invalidations agree; it does not have that kernel's data structures.
+ */
+
+import { Profile, Switch } from "./layout.generated.js";
+
+/** Name of a profile: the release tag of the kernel whose protocol it follows. */
+export type ProfileName = "v5.4" | "v6.13";
+
+/** What a profile is. */
+export interface ProfileRow {
+  readonly name: ProfileName;
+  /** `Profile` of the core. */
+  readonly number: Profile;
+  /** The state of the kernel it names. */
+  readonly says: string;
+  /** Its switches that are on. */
+  readonly switches: readonly (keyof typeof Switch)[];
+}
+
+/** The switches in words: how it is where the switch is on, and where it is off. */
+export const SWITCH_SENTENCES: Readonly<Record<keyof typeof Switch, { readonly on: string; readonly off: string }>> = {
+  MmuRwLock: {
+    on: "mmu_lock is a reader-writer lock, and page faults of the TDP MMU take it for read",
+    off: "mmu_lock is a spin lock: page faults exclude each other",
+  },
+  RangeRetry: {
+    on: "a fault retries if its gfn is in the range union of the open invalidations",
+    off: "a fault retries while any invalidation of the VM is open",
+  },
+  BeginOnlyOnOverlap: {
+    on: "an invalidation that meets no memslot leaves mmu_lock and the retry state alone",
+    off: "every invalidation takes mmu_lock and counts",
+  },
+  PreCheck: {
+    on: "a fault looks at the retry state before the page lookup and again before mmu_lock",
+    off: "a fault looks at the retry state under mmu_lock only",
+  },
+};
+
+/** One row for each profile. */
+export const PROFILES: Readonly<Record<ProfileName, ProfileRow>> = {
+  "v5.4": {
+    name: "v5.4",
+    number: Profile.V5_4,
+    says: "Linux 5.4, November 2019: ZONE_DEVICE pages are counted like any other (a78986aae9b2)",
+    switches: [],
+  },
+  "v6.13": {
+    name: "v6.13",
+    number: Profile.V6_13,
+    says: "Linux 6.13, January 2025: TDP MMU, retry limited to the invalidated range",
+    switches: ["MmuRwLock", "RangeRetry", "BeginOnlyOnOverlap", "PreCheck"],
+  },
+};
+
+/** True for the names that `PROFILES` has. */
+export function isProfileName(value: unknown): value is ProfileName {
+  return typeof value === "string" && Object.hasOwn(PROFILES, value);
+}

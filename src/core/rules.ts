@@ -1,0 +1,285 @@
+/**
+ * The protective clauses of the fault/invalidate protocol, one row for each `Rule` of assembly/rules.ts: what the clause
+ * is, why it is there, where the kernel has it, and the defects (../shared/bug-zoo.md) that its absence repeats.
+ */
+
+import { type ProfileName } from "./profiles.js";
+import { Rule } from "./layout.generated.js";
+
+export type RuleName = keyof typeof Rule;
+
+/** One protective clause. */
+export interface RuleRow {
+  /** Never given to another clause. */
+  readonly number: Rule;
+  readonly name: RuleName;
+  /** What the clause is, as a statement that holds. */
+  readonly says: string;
+  /** What would happen without it. */
+  readonly reason: string;
+  /** Function and file of the kernel, as of 6.13 where nothing else is said. */
+  readonly source: string;
+  /** Defects of the zoo that the absence of the clause repeats. */
+  readonly zoo: readonly string[];
+  /** Profiles in whose protocol the clause has a place: elsewhere, leaving it out changes nothing. */
+  readonly profiles: readonly ProfileName[];
+}
+
+const ALL: readonly ProfileName[] = ["v5.4", "v6.13"];
+const SINCE_RWLOCK: readonly ProfileName[] = ["v6.13"];
+
+type Text = Omit<RuleRow, "number" | "name">;
+
+const TEXTS: Readonly<Record<RuleName, Text>> = {
+  SeqRaisedInEnd: {
+    says: "The end of an invalidation raises mmu_invalidate_seq, not its start.",
+    reason:
+      "A fault that begins inside an invalidation takes the raised number as its snapshot, looks up the old page before its PTE is cleared, and finds nothing changed once the invalidation is over.",
+    source: "kvm_mmu_invalidate_end, virt/kvm/kvm_main.c",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  CountChecked: {
+    says: "A fault retries while an invalidation that may concern its gfn is open.",
+    reason:
+      "The sequence moves at the end only: between start and end it says nothing, and the fault would install a page that is being taken away.",
+    source: "mmu_invalidate_retry_gfn, include/linux/kvm_host.h",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  SeqChecked: {
+    says: "A fault retries if mmu_invalidate_seq moved since its snapshot.",
+    reason: "An invalidation that begins and ends between lookup and check leaves the count where it was.",
+    source: "mmu_invalidate_retry_gfn, include/linux/kvm_host.h",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  SnapshotBeforeGup: {
+    says: "A fault takes its snapshot of the sequence before it looks the page up.",
+    reason: "An invalidation that completes between lookup and snapshot would be part of the snapshot and never be seen.",
+    source: "kvm_mmu_faultin_pfn, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  RetryUnderLock: {
+    says: "The retry check is made under mmu_lock.",
+    reason: "An invalidation may begin, and zap, between a check without the lock and the installation.",
+    source: "is_page_fault_stale, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  LockHeldToInstall: {
+    says: "mmu_lock is held from the retry check until the leaf is installed.",
+    reason: "A start that gets the lock in between finds no leaf to zap, and the leaf comes after it.",
+    source: "kvm_tdp_mmu_page_fault, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  SeqBeforeCount: {
+    says: "The end of an invalidation raises the sequence before it lowers the count.",
+    reason: "A check without the lock could see the count lowered and the sequence not yet raised: no sign is left.",
+    source: "kvm_mmu_invalidate_end, virt/kvm/kvm_main.c",
+    zoo: ["Z14"],
+    profiles: SINCE_RWLOCK,
+  },
+  FlushBeforeStartReturns: {
+    says: "The start of an invalidation flushes the TLBs of the vCPUs before it returns.",
+    reason: "The host may free the pages as soon as start has returned; a vCPU would go on using them through its TLB.",
+    source: "kvm_handle_hva_range, virt/kvm/kvm_main.c",
+    zoo: ["Z47"],
+    profiles: ALL,
+  },
+  FlushBeforeYield: {
+    says: "A zap flushes what it owes before it gives mmu_lock up.",
+    reason:
+      "Whoever gets the lock may invalidate the same range, find nothing left to zap, not flush, and free the pages.",
+    source: "tdp_mmu_iter_cond_resched, arch/x86/kvm/mmu/tdp_mmu.c (a835429cda91)",
+    zoo: ["Z47"],
+    profiles: SINCE_RWLOCK,
+  },
+  ZapInvalidRoots: {
+    says: "A notifier zaps under every root, obsolete ones included.",
+    reason: "An obsolete root that has not been taken apart yet still maps pages, and a vCPU may still be on it.",
+    source: "kvm_tdp_mmu_unmap_gfn_range, arch/x86/kvm/mmu/tdp_mmu.c (d62007edf01f)",
+    zoo: ["Z45"],
+    profiles: SINCE_RWLOCK,
+  },
+  ObsoleteRootChecked: {
+    says: "A fault retries if its root has become obsolete.",
+    reason: "A fault that looked its slot up before the deletion would install in a root that was zapped already.",
+    source: "is_page_fault_stale, arch/x86/kvm/mmu/mmu.c (a955cad84cda)",
+    zoo: ["Z44"],
+    profiles: ALL,
+  },
+  UpdaterWaitsForInvalidations: {
+    says: "A memslot updater publishes its array only while no invalidation is open.",
+    reason:
+      "Start and end of an invalidation would see different slots: the count would be lowered without having been raised, or stay raised for ever.",
+    source: "kvm_swap_active_memslots, virt/kvm/kvm_main.c (52ac8b358b0c)",
+    zoo: ["Z15"],
+    profiles: SINCE_RWLOCK,
+  },
+  InvalidSlotRetries: {
+    says: "A fault that finds its slot being deleted or moved retries.",
+    reason: "Taken for an address without a slot, it would become an MMIO exit for memory that is there.",
+    source: "kvm_mmu_faultin_pfn, arch/x86/kvm/mmu/mmu.c (e0c378684b65)",
+    zoo: ["Z53"],
+    profiles: ALL,
+  },
+  RangeAddedBeforeZap: {
+    says: "The union of open ranges grows before the zap begins.",
+    reason: "The zap may let mmu_lock go: a fault that gets it would not find its gfn in the union.",
+    source: "kvm_mmu_unmap_gfn_range, virt/kvm/kvm_main.c",
+    zoo: ["Z16"],
+    profiles: SINCE_RWLOCK,
+  },
+  GupRechecksPte: {
+    says: "The lockless page lookup reads the PTE again after it has taken its reference.",
+    reason: "The page may have been unmapped, freed and handed out anew between the read and the reference.",
+    source: "gup_fast_pte_range, mm/gup.c",
+    zoo: ["Z08"],
+    profiles: ALL,
+  },
+  GetUnlessZero: {
+    says: "The lockless page lookup takes no reference on a page that has none.",
+    reason: "A page without references is free, or about to be: its count would go 0, 1, 0 and free it a second time.",
+    source: "try_grab_folio_fast, mm/gup.c; CVE-2021-22543 (f8be156be163)",
+    zoo: ["Z04"],
+    profiles: ALL,
+  },
+  PutOnRetry: {
+    says: "A fault that retries puts the page it had looked up.",
+    reason: "Every retry would leak a reference, and the page could never be freed.",
+    source: "kvm_mmu_finish_page_fault, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z13"],
+    profiles: ALL,
+  },
+  HostFlushBeforePut: {
+    says: "The host drops the references of unmapped pages after its own TLB flush.",
+    reason: "Another thread of the process could still write through a stale entry to a page that has a new owner.",
+    source: "tlb_flush_mmu, mm/mmu_gather.c",
+    zoo: ["Z21"],
+    profiles: ALL,
+  },
+  TableFreeWaitsForRcu: {
+    says: "A table taken out of the secondary MMU is freed after an RCU grace period.",
+    reason: "A walker without a lock may still be in it.",
+    source: "tdp_mmu_free_sp_rcu_callback, arch/x86/kvm/mmu/tdp_mmu.c",
+    zoo: ["Z49"],
+    profiles: ALL,
+  },
+  RemovedTableFrozen: {
+    says: "The entries of a table that is taken out are frozen.",
+    reason: "A fault on its way could install a leaf in a table that nobody reaches any more, and the leaf would leak.",
+    source: "handle_removed_pt, arch/x86/kvm/mmu/tdp_mmu.c",
+    zoo: ["Z49"],
+    profiles: SINCE_RWLOCK,
+  },
+  ZapExchanges: {
+    says: "A zap exchanges the SPTE atomically.",
+    reason: "A plain store loses an accessed or dirty flag that the processor has set since the entry was read.",
+    source: "kvm_tdp_mmu_write_spte, arch/x86/kvm/mmu/tdp_iter.h (ba3a6120a4e7)",
+    zoo: ["Z50"],
+    profiles: ALL,
+  },
+  HostLevelAfterCheck: {
+    says: "The size of a mapping is read from the host tables after the retry check.",
+    reason: "A size sampled before the snapshot may be that of a mapping that is gone: a huge leaf over a small page.",
+    source: "kvm_mmu_hugepage_adjust, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z25", "Z25b"],
+    profiles: ALL,
+  },
+  UpdaterSynchronizes: {
+    says: "A memslot updater waits until nobody reads the array it replaced.",
+    reason: "The next update writes to that array, under the eyes of a fault that still looks its slot up in it.",
+    source: "kvm_swap_active_memslots, virt/kvm/kvm_main.c",
+    zoo: ["Z44"],
+    profiles: ALL,
+  },
+  FlushOnTableReplaced: {
+    says: "A fault that puts a huge leaf in the place of a table flushes.",
+    reason: "Processors cache the entries of upper levels: one would go on walking a table that is freed.",
+    source: "tdp_mmu_map_handle_target_level, arch/x86/kvm/mmu/tdp_mmu.c (08f07c800e9d)",
+    zoo: ["Z49"],
+    profiles: ALL,
+  },
+  PutAfterInstall: {
+    says: "A fault puts its page after it has installed the leaf.",
+    reason:
+      "Claim C1 of the founding thread: without it translations are still safe, as the check decides, but what is read from struct page meanwhile is that of a page that may be free.",
+    source: "kvm_mmu_finish_page_fault, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z01b"],
+    profiles: ALL,
+  },
+  EntryChecksRequests: {
+    says: "A vCPU looks for requests after it has published that it is in guest mode.",
+    reason: "A flush requested between the last look and the entry found the vCPU outside and does not wait for it.",
+    source: "vcpu_enter_guest, arch/x86/kvm/x86.c; Documentation/virt/kvm/vcpu-requests.rst",
+    zoo: ["Z47"],
+    profiles: ALL,
+  },
+  FlushWaitsForAck: {
+    says: "A remote flush waits until every vCPU that was in guest mode has left it.",
+    reason: "The request alone empties no TLB: the vCPU finishes an access with the old translation.",
+    source: "kvm_make_vcpus_request_mask, virt/kvm/kvm_main.c",
+    zoo: ["Z42"],
+    profiles: ALL,
+  },
+  RequestBeforeModeCheck: {
+    says: "A flusher makes its request before it looks at the vCPU's mode.",
+    reason: "A vCPU that enters between look and request is neither kicked nor does it find the request.",
+    source: "kvm_make_vcpu_request, virt/kvm/kvm_main.c",
+    zoo: ["Z41"],
+    profiles: ALL,
+  },
+  StartBeforeClear: {
+    says: "The host calls start before it clears its PTE.",
+    reason: "A fault that looked the page up before the clear would not meet an open invalidation at its check.",
+    source: "mmu_notifier_invalidate_range_start, include/linux/mmu_notifier.h",
+    zoo: ["Z23", "Z24"],
+    profiles: ALL,
+  },
+  HostPteClearedBeforeEnd: {
+    says: "The host drops the references of the pages before it calls end.",
+    reason: "None: either order is sound, as nothing may depend on it. Left out to show just that.",
+    source: "unmap_single_vma and tlb_finish_mmu, mm/memory.c and mm/mmu_gather.c",
+    zoo: [],
+    profiles: ALL,
+  },
+  ReloadRequestedWithInvalidation: {
+    says: "zap-all asks the vCPUs to reload their roots in the critical section that makes the roots obsolete.",
+    reason: "A vCPU that enters in between goes on with a root that is being taken apart.",
+    source: "kvm_mmu_zap_all_fast, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z44"],
+    profiles: ALL,
+  },
+  InstallCompares: {
+    says: "A leaf is installed by compare-and-swap against the entry that was examined.",
+    reason: "Faults that hold mmu_lock for read install side by side: a plain store undoes what another one did.",
+    source: "tdp_mmu_set_spte_atomic, arch/x86/kvm/mmu/tdp_mmu.c",
+    zoo: ["Z50"],
+    profiles: SINCE_RWLOCK,
+  },
+  RangeOfAllOpen: {
+    says: "The range that a fault is compared with is the union of all open invalidations.",
+    reason: "With the range of the latest one only, a fault in an earlier one that is still open would pass.",
+    source: "kvm_mmu_invalidate_range_add, virt/kvm/kvm_main.c (8569992d64b8)",
+    zoo: ["Z16"],
+    profiles: SINCE_RWLOCK,
+  },
+};
+
+/** One row for each rule, by number. */
+export const RULES: readonly RuleRow[] = (Object.keys(TEXTS) as RuleName[])
+  .map((name) => ({ number: Rule[name], name, ...TEXTS[name] }))
+  .sort((a, b) => a.number - b.number);
+
+/** True for the names that `RULES` has. */
+export function isRuleName(value: unknown): value is RuleName {
+  return typeof value === "string" && Object.hasOwn(TEXTS, value);
+}
+
+/** The rule of this name. */
+export function ruleRow(name: RuleName): RuleRow {
+  return { number: Rule[name], name, ...TEXTS[name] };
+}

@@ -1,0 +1,294 @@
+/**
+ * Results of the bench for a terminal. Rows appear as they finish, so the widths of the columns are fixed before the
+ * first: those of the configuration are known from the matrix, and every quantity has three digits.
+ */
+
+import type { BenchComparison } from "../measure/compare.js";
+import type { RowConfig } from "../measure/matrix.js";
+import type { BenchPlan } from "../measure/options.js";
+import { PROFILE_NOTE } from "../measure/questions.js";
+import { configFromJson, type BenchDocument, type BenchRow, type LatencyJson } from "../measure/results.js";
+import type { TraceSummary } from "../trace/lackey.js";
+import { machineLine } from "./machine.js";
+import { renderTable, type Cell, type Column } from "./table.js";
+import { formatBytes, formatCount, formatDurationNs, formatPercent, formatRate, formatRatio } from "./units.js";
+
+/** A column of the configuration. */
+interface ConfigColumn {
+  readonly header: string;
+  readonly text: (row: RowConfig) => string;
+  /** Shown even if all rows agree. */
+  readonly always?: boolean;
+}
+
+const ALL_CONFIG_COLUMNS: readonly ConfigColumn[] = [
+  { header: "question", text: (row) => row.question, always: true },
+  { header: "vcpus", text: (row) => String(row.vcpus), always: true },
+  { header: "profile", text: (row) => row.profile },
+  { header: "page", text: (row) => formatBytes(row.pageSize) },
+  { header: "zero", text: (row) => (row.zero ? "on" : "off") },
+  { header: "region", text: (row) => row.region },
+  { header: "memory", text: (row) => formatBytes(row.memory) },
+  { header: "workload", text: (row) => row.workload ?? "-" },
+  { header: "writes", text: (row) => (row.writePercent === null ? "-" : `${row.writePercent} %`) },
+  { header: "inval wanted", text: (row) => (row.invalidate === 0 ? "-" : formatRate(row.invalidate)), always: true },
+  { header: "span", text: (row) => (row.invalidate === 0 ? "-" : String(row.span)) },
+  { header: "retry", text: (row) => (row.invalidate === 0 ? "-" : row.retry) },
+];
+
+/** A measured column: everything in it fits `width`. */
+interface MeasuredColumn {
+  readonly header: string;
+  readonly width: number;
+  readonly text: (row: BenchRow) => string;
+}
+
+const latency =
+  (field: keyof LatencyJson) =>
+  (row: BenchRow): string =>
+    row.latency_ns === null ? "-" : formatDurationNs(row.latency_ns[field]);
+
+const MEASURED_COLUMNS: readonly MeasuredColumn[] = [
+  { header: "rate", width: 9, text: ({ rate_per_s: { median } }) => (median === null ? "-" : formatRate(median)) },
+  {
+    header: "+-",
+    width: 6,
+    text: ({ rate_per_s: { spread } }) => (spread === null ? "-" : formatPercent(spread)),
+  },
+  { header: "per op", width: 7, text: ({ operation_ns: ns }) => (ns === null ? "-" : formatDurationNs(ns)) },
+  { header: "p50", width: 7, text: latency("p50") },
+  { header: "p90", width: 7, text: latency("p90") },
+  { header: "p99", width: 7, text: latency("p99") },
+  { header: "p99.9", width: 7, text: latency("p99_9") },
+  {
+    header: "inval done",
+    width: 10,
+    text: (row) => (row.config.invalidate === 0 ? "-" : formatRate(row.invalidations_per_s)),
+  },
+];
+
+const GAP = "  ";
+
+/** The table of a run, line by line. */
+export class BenchTable {
+  private readonly config: readonly (ConfigColumn & { readonly width: number })[];
+  private readonly agreed: readonly string[];
+
+  constructor(rows: readonly RowConfig[]) {
+    const differs = (column: ConfigColumn): boolean =>
+      column.always === true || new Set(rows.map((row) => column.text(row))).size > 1;
+    this.config = ALL_CONFIG_COLUMNS.filter(differs).map((column) => ({
+      ...column,
+      width: Math.max(column.header.length, ...rows.map((row) => column.text(row).length)),
+    }));
+    this.agreed = ALL_CONFIG_COLUMNS.filter((column) => !differs(column))
+      .map((column) => [column.header, column.text(rows[0]!)] as const)
+      .filter(([, text]) => text !== "-")
+      .map(([header, text]) => `${header} ${text}`);
+  }
+
+  get configHeaders(): readonly string[] {
+    return this.config.map(({ header }) => header);
+  }
+
+  configTexts(row: RowConfig): string[] {
+    return this.config.map((column) => column.text(row));
+  }
+
+  /** What is about to be measured, then the head of the table. */
+  opening(plan: BenchPlan, seed: number): string {
+    const { rows, durationMs, samples, label } = plan;
+    const what = label === "chosen" ? "" : `${label} matrix, `;
+    const seconds = (rows.length * (durationMs + plan.warmupMs)) / 1000;
+    const about = seconds < 10 ? seconds.toFixed(1) : seconds.toFixed(0);
+    return [
+      `guestmmu bench: ${what}${rows.length} row${rows.length === 1 ? "" : "s"} of ` +
+        `${formatDurationNs(durationMs * 1e6)} in ${samples} samples, about ${about} s, seed ${seed}`,
+      ...(this.agreed.length ? [`all rows: ${this.agreed.join(", ")}`] : []),
+      "",
+      this.line(
+        (column) => column.header,
+        (column) => column.header,
+      ),
+      this.line(
+        (column) => "-".repeat(column.width),
+        (column) => "-".repeat(column.width),
+      ),
+    ].join("\n");
+  }
+
+  /** One measured row. */
+  row(row: BenchRow): string {
+    const config = configFromJson(row.config);
+    const line = this.line(
+      (column) => column.text(config),
+      (column) => column.text(row),
+    );
+    return row.status === "partial" ? `${line}${GAP}partial` : line;
+  }
+
+  /** The work counts of all rows, per operation where that says more than a total. */
+  counts(rows: readonly BenchRow[]): string {
+    const columns: Column[] = [
+      ...this.configHeaders.map((header) => ({ header })),
+      ...COUNT_COLUMNS.map(({ header }): Column => ({ header, align: "right" })),
+    ];
+    const cells = rows.map((row): Cell[] => [
+      ...this.configTexts(configFromJson(row.config)),
+      ...COUNT_COLUMNS.map((column) => column.text(row)),
+    ]);
+    return renderTable(columns, cells);
+  }
+
+  private line(
+    config: (column: ConfigColumn & { readonly width: number }) => string,
+    measured: (column: MeasuredColumn) => string,
+  ): string {
+    return [
+      ...this.config.map((column) => config(column).padEnd(column.width)),
+      ...MEASURED_COLUMNS.map((column) => measured(column).padStart(column.width)),
+    ]
+      .join(GAP)
+      .trimEnd();
+  }
+}
+
+/** Work counts: unlike rates they do not depend on the machine. */
+const COUNT_COLUMNS: readonly { readonly header: string; readonly text: (row: BenchRow) => string }[] = [
+  { header: "ops", text: ({ counts }) => short(counts.operations) },
+  { header: "faults", text: ({ counts }) => short(counts.faults) },
+  { header: "fixed", text: ({ counts }) => short(counts.faults_fixed) },
+  { header: "spurious", text: ({ counts }) => short(counts.faults_spurious) },
+  {
+    header: "retries seq/count/root/race",
+    text: ({ counts: c }) =>
+      [c.retries_seq, c.retries_count, c.retries_root, c.retries_race].map(short).join("/"),
+  },
+  { header: "waits", text: ({ counts }) => short(counts.retry_waits) },
+  { header: "walks", text: ({ counts }) => short(counts.walks) },
+  {
+    header: "TLB hits",
+    text: ({ counts }) => (counts.accesses === 0 ? "-" : formatPercent(counts.tlb_hits / counts.accesses)),
+  },
+  { header: "flushes", text: ({ counts }) => short(counts.tlb_flushes) },
+  { header: "IPIs", text: ({ counts }) => short(counts.ipis) },
+  { header: "inval", text: ({ counts }) => short(counts.invalidations) },
+  { header: "zapped", text: ({ counts }) => short(counts.leaves_zapped) },
+  { header: "frames", text: ({ frames }) => short(frames) },
+];
+
+/** A count in at most six characters. */
+function short(count: number): string {
+  return count < 10_000 ? String(count) : formatRate(count).replace("/s", "").replace(" ", "");
+}
+
+/** What follows the table: machine, seed, what the words mean, and what went wrong. */
+export function benchClosing(document: BenchDocument): string {
+  const operations = new Map(document.rows.map((row) => [row.config.question, row.operation]));
+  const counted = [...operations].map(([question, operation]) => `${question}: ${operation}`).join("; ");
+  const lines = [
+    `An operation is - ${counted}. Rates are of all vCPUs together, median of the samples; +- is half the distance`,
+    `between the quartiles. Latencies are of single operations, timed in between, one clock reading ` +
+      `(${formatDurationNs(document.timer.reading_ns)}) included.`,
+    PROFILE_NOTE,
+    "",
+    `${machineLine(document.machine)} · guestmmu ${document.guestmmu} · seed ${document.seed}`,
+    ...document.notes.map((note) => `note: ${note}`),
+  ];
+  for (const row of document.rows) {
+    for (const problem of row.problems) lines.push(`PROBLEM  ${rowName(configFromJson(row.config))}: ${problem}`);
+  }
+  if (!document.complete) lines.push("PARTIAL  interrupted: the rows above are all that was measured.");
+  return lines.join("\n");
+}
+
+/** A row in a few words, for messages. */
+export function rowName(row: RowConfig): string {
+  const invalidate = row.invalidate === 0 ? "" : `, ${formatRate(row.invalidate)} invalidations of ${row.span}`;
+  return `${row.question}, ${row.vcpus} vCPU${row.vcpus === 1 ? "" : "s"}${invalidate}`;
+}
+
+/** The trace that drives the vCPUs, before it does. */
+export function traceLines(trace: TraceSummary): string {
+  const { lines, records } = trace;
+  const kinds = `${formatCount(records.fetch)} fetches, ${formatCount(records.read)} loads, ${formatCount(records.write)} stores, ${formatCount(records.readModifyWrite)} read-modify-writes`;
+  return [
+    `trace ${trace.path}: ${formatCount(lines.total)} lines${trace.compression === "none" ? "" : ` (${trace.compression})`}, ` +
+      `${formatCount(records.total)} records on ${formatCount(trace.pages)} pages`,
+    `      ${kinds}`,
+    ...(lines.malformed === 0
+      ? []
+      : [
+          `      ${formatCount(lines.malformed)} malformed line${lines.malformed === 1 ? "" : "s"} left out:`,
+          ...trace.malformed.map(({ line, text, expected }) => `      ${trace.path}:${line}: ${expected}, found "${text}"`),
+        ]),
+    ...(trace.complete ? [] : ["      the trace goes on: only this part of it is used"]),
+  ].join("\n");
+}
+
+/** What the trace rows add to the counts: what became of the records. */
+export function traceCounts(rows: readonly BenchRow[], trace: TraceSummary): string {
+  const columns: Column[] = [
+    { header: "vcpus" },
+    { header: "inval wanted" },
+    { header: "records", align: "right" },
+    { header: "passes", align: "right" },
+    { header: "distinct pages", align: "right" },
+    { header: "guest faults", align: "right" },
+    { header: "EPT faults", align: "right" },
+    { header: "TLB hits", align: "right" },
+  ];
+  const cells = rows
+    .filter((row) => row.config.question === "trace")
+    .map(({ config, counts }): Cell[] => [
+      config.vcpus,
+      config.invalidate === 0 ? "-" : config.invalidate === "max" ? "max" : formatRate(config.invalidate),
+      short(counts.operations),
+      (counts.operations / config.vcpus / trace.records.total).toFixed(1),
+      formatCount(trace.pages),
+      formatCount(counts.guest_faults),
+      formatCount(counts.faults),
+      counts.accesses === 0 ? "-" : formatPercent(counts.tlb_hits / counts.accesses),
+    ]);
+  return renderTable(columns, cells);
+}
+
+/** The comparison with an earlier run. */
+export function comparisonLines(comparison: BenchComparison, from: string): string {
+  const table = new BenchTable(comparison.rows.map((row) => configFromJson(row.config)));
+  const columns: Column[] = [
+    ...table.configHeaders.map((header) => ({ header })),
+    { header: "before", align: "right" },
+    { header: "now", align: "right" },
+    { header: "ratio", align: "right" },
+    { header: "95 % interval", align: "right" },
+    { header: "verdict" },
+  ];
+  const cells = comparison.rows.map(({ config, before, after, comparison: c, belowThreshold }): Cell[] => [
+    ...table.configTexts(configFromJson(config)),
+    formatRate(before),
+    formatRate(after),
+    formatRatio(c.ratio),
+    c.high === Infinity ? "-" : `${c.low.toFixed(2)} to ${c.high.toFixed(2)}`,
+    belowThreshold ? `below ${comparison.threshold}` : c.verdict,
+  ]);
+  const { onlyHere, onlyThere } = comparison;
+  return [
+    `against ${from}`,
+    renderTable(columns, cells),
+    ...(onlyHere ? [`${onlyHere} row${onlyHere === 1 ? "" : "s"} of this run not in it`] : []),
+    ...(onlyThere ? [`${onlyThere} row${onlyThere === 1 ? "" : "s"} of it not in this run`] : []),
+    ...comparison.warnings.map((warning) => `note: ${warning}`),
+    ...thresholdLines(comparison),
+  ].join("\n");
+}
+
+function thresholdLines({ rows, threshold }: BenchComparison): string[] {
+  if (threshold === null) return [];
+  const below = rows.filter((row) => row.belowThreshold).length;
+  return [
+    below === 0
+      ? `threshold ${threshold}: no row is shown to be below`
+      : `MISSED   threshold ${threshold}: ${below} row${below === 1 ? " is" : "s are"} shown to be below`,
+  ];
+}

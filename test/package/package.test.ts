@@ -1,0 +1,113 @@
+// The package as a user gets it: packed, installed into an empty folder, imported, typed and run.
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, "../..");
+let folder: string;
+let files: string[];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "guestmmu-package-"));
+  const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: root });
+  const [{ filename, files: packed }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+  files = packed.map(({ path }) => path);
+  await writeFile(join(folder, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", `./${filename}`], { cwd: folder });
+}, 180_000);
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const node = (...args: string[]) => run(process.execPath, args, { cwd: folder });
+
+describe("the tarball", () => {
+  test("holds what a user needs and nothing else", () => {
+    for (const file of ["dist/index.js", "dist/index.d.ts", "dist/workers/index.js", "build/release.wasm", "build/lab.wasm", "README.md", "LICENSE", "CHANGELOG.md"]) {
+      expect(files).toContain(file);
+    }
+    expect(files.filter((file) => /^(src|assembly|test|bench|scripts|node_modules)\//.test(file))).toEqual([]);
+    expect(files.filter((file) => /constants\.wasm|\.wat$/.test(file))).toEqual([]);
+  });
+
+  test("every entry of the exports map exists", async () => {
+    const { exports } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as {
+      exports: Record<string, string | Record<string, string>>;
+    };
+    const targets = Object.values(exports).flatMap((entry) => (typeof entry === "string" ? [entry] : Object.values(entry)));
+    for (const target of targets) {
+      await expect(readFile(join(folder, "node_modules/guestmmu", target))).resolves.toBeDefined();
+    }
+  });
+});
+
+describe("installed", () => {
+  test("the library makes a machine, and a guest write can be read back", async () => {
+    await writeFile(
+      join(folder, "use.mjs"),
+      `import { Machine } from "guestmmu";
+       const machine = Machine.create({ frames: 1024, vcpus: 1 });
+       const hva = machine.mm.mmap({ length: 1n << 20n });
+       machine.memslots.add({ id: 0, gpa: 0n, size: 1n << 20n, hva });
+       const vcpu = machine.vcpu(0);
+       vcpu.write(0x1234n, 32, 0xdeadbeefn);
+       console.log(JSON.stringify({ read: vcpu.read(0x1234n, 32) }, (_, v) => typeof v === "bigint" ? v.toString(16) : v));
+       machine.dispose();`,
+    );
+    const { stdout } = await node("use.mjs");
+    expect(stdout).toContain("deadbeef");
+  });
+
+  test("the library entry reaches neither piscina nor commander", async () => {
+    await writeFile(
+      join(folder, "graph.mjs"),
+      `import { register } from "node:module";
+       const seen = [];
+       const hooks = "data:text/javascript," + encodeURIComponent(
+         "export async function resolve(s, c, n) { if (/piscina|commander/.test(s)) throw new Error('reaches ' + s); return n(s, c); }");
+       register(hooks);
+       await import("guestmmu");
+       console.log("clean", seen.length);`,
+    );
+    expect((await node("graph.mjs")).stdout).toContain("clean 0");
+  });
+
+  test("the worker entry and the wasm assets can be imported by name", async () => {
+    await writeFile(
+      join(folder, "assets.mjs"),
+      `import { readFile } from "node:fs/promises";
+       import * as worker from "guestmmu/worker";
+       for (const name of ["release", "lab"]) {
+         const bytes = await readFile(new URL(import.meta.resolve("guestmmu/wasm/" + name + ".wasm")));
+         if (!WebAssembly.validate(bytes)) throw new Error(name + " is not valid");
+       }
+       console.log("exports", Object.keys(worker).length > 0);`,
+    );
+    expect((await node("assets.mjs")).stdout).toContain("exports true");
+  });
+
+  test("its types hold under strict settings", async () => {
+    await writeFile(
+      join(folder, "typed.mts"),
+      `import { Machine } from "guestmmu";
+       const machine: Machine = Machine.create({ frames: 256, vcpus: 1 });
+       const access = machine.vcpu(0).read(0n, 64);
+       // @ts-expect-error a vCPU is chosen by number
+       machine.vcpu("0");
+       if (access.kind === "ok") access.value satisfies bigint;
+       machine.dispose();`,
+    );
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    await node(tsc, "--strict", "--noEmit", "--module", "nodenext", "--target", "es2022", "--lib", "es2023,dom", "typed.mts");
+  });
+
+  test("the command runs, and tells its version", async () => {
+    const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
+    const command = join(folder, "node_modules/.bin/guestmmu");
+    expect((await run(command, ["--version"])).stdout.trim()).toBe(version);
+    expect((await run(command, ["doctor"])).stdout).toMatch(/shared/i);
+  });
+});
