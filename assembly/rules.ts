@@ -66,13 +66,13 @@ export enum Rule {
   RequestBeforeModeCheck = 28,
   /** Order: start, then clear the host PTE. */
   StartBeforeClear = 29,
-  /** Order: drop the pages' references, then end; without it, end first. Either is allowed. */
+  /** Order: clear the host PTEs, then end. */
   HostPteClearedBeforeEnd = 30,
   /** zap-all requests the reload of roots in the critical section that invalidates them. */
   ReloadRequestedWithInvalidation = 31,
   /** A leaf is installed by compare-and-swap. */
   InstallCompares = 32,
-  /** Range-limited check: a raised count with a range that does not hold the gfn passes only if the range is true. */
+  /** The range that a fault is compared with is the union of all open invalidations; without it, the latest one. */
   RangeOfAllOpen = 33,
 }
 

@@ -12,16 +12,11 @@ import { Ops, Order } from "../sync/ops";
 
 /** beginRun, or the outcome that says why not. */
 function enter(vcpu: usize): Outcome {
-  if (beginRun(vcpu)) return Outcome.Ok;
-  const exit = Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit;
-  const outcome = exit ? Outcome.Interrupted : Outcome.OutOfFrames;
-  changetype<Walk>(vcpu + ACTOR_WALK).outcome = outcome;
-  return outcome;
+  return beginRun(vcpu) ? Outcome.Ok : changetype<Walk>(vcpu + ACTOR_WALK).outcome;
 }
 
-/** endRun; an interrupted access has left guest mode already. */
 function leave(vcpu: usize, outcome: Outcome): Outcome {
-  if (outcome != Outcome.Interrupted) endRun(vcpu);
+  endRun(vcpu);
   return outcome;
 }
 

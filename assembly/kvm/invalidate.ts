@@ -43,10 +43,11 @@ function beginLocked(): void {
 
 /** mmu_invalidate_range_add: the union grows, and never shrinks before the count is back at 0. */
 function addRangeLocked(start: u64, end: u64): void {
-  if (start < Ops.load<u64>(KVM_INVALIDATE_RANGE_START, Order.Relaxed)) {
+  const union = Rules.hold(Rule.RangeOfAllOpen);
+  if (!union || start < Ops.load<u64>(KVM_INVALIDATE_RANGE_START, Order.Relaxed)) {
     Ops.store<u64>(KVM_INVALIDATE_RANGE_START, start, Order.Relaxed);
   }
-  if (end > Ops.load<u64>(KVM_INVALIDATE_RANGE_END, Order.Relaxed)) {
+  if (!union || end > Ops.load<u64>(KVM_INVALIDATE_RANGE_END, Order.Relaxed)) {
     Ops.store<u64>(KVM_INVALIDATE_RANGE_END, end, Order.Relaxed);
   }
 }

@@ -63,15 +63,15 @@ function exitGuest(vcpu: usize): void {
   Stats.add(vcpu, Stat.Exits, 1);
 }
 
-/** KVM_RUN begins: from here to `endRun` the vCPU is in guest mode between accesses. */
+/** KVM_RUN begins: from here to `endRun` the vCPU is in guest mode between accesses. False: see the walk's outcome. */
 export function beginRun(vcpu: usize): bool {
   Srcu.readLock(vcpu);
   if (enterGuest(vcpu)) return true;
-  Srcu.readUnlock(vcpu);
+  notEntered(vcpu);
   return false;
 }
 
-/** KVM_RUN returns. */
+/** KVM_RUN returns. Harmless if the run has ended already. */
 export function endRun(vcpu: usize): void {
   leaveGuestMode(vcpu);
 }
@@ -86,7 +86,7 @@ export class Guest {
   /**
    * Address, in this memory, of the byte at `gva`, for an access that stays within its page; 0 if there is none, with
    * the outcome in the actor's walk record. The vCPU is in guest mode, and still is when this returns an address.
-   * On 0 it is in guest mode too, unless the outcome is `Interrupted`: then it is outside, and the run has ended.
+   * On 0 it is in guest mode too, or, if it could not enter again (`Interrupted`, `OutOfFrames`), outside of it.
    */
   @inline static address(vcpu: usize, gva: u64, access: Access): usize {
     if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0) {
@@ -97,8 +97,11 @@ export class Guest {
   }
 }
 
-function interrupted(vcpu: usize): usize {
-  changetype<Walk>(vcpu + ACTOR_WALK).outcome = Outcome.Interrupted;
+/** The run has ended on the way into guest mode: asked to, or for want of a frame for a root. */
+function notEntered(vcpu: usize): usize {
+  Srcu.readUnlock(vcpu);
+  const asked = Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit;
+  changetype<Walk>(vcpu + ACTOR_WALK).outcome = asked ? Outcome.Interrupted : Outcome.OutOfFrames;
   return 0;
 }
 
@@ -108,10 +111,7 @@ function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
   while (true) {
     if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed)) {
       exitGuest(vcpu);
-      if (!enterGuest(vcpu)) {
-        Srcu.readUnlock(vcpu);
-        return interrupted(vcpu);
-      }
+      if (!enterGuest(vcpu)) return notEntered(vcpu);
     }
     const host = translateMiss(vcpu, gva, access);
     if (host) return host;
@@ -125,10 +125,7 @@ function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
       waitForInvalidation(vcpu);
       Srcu.readLock(vcpu);
     }
-    if (!enterGuest(vcpu)) {
-      Srcu.readUnlock(vcpu);
-      return interrupted(vcpu);
-    }
+    if (!enterGuest(vcpu)) return notEntered(vcpu);
     switch (result) {
       case FaultResult.Mmio:
         walk.outcome = Outcome.Mmio;
