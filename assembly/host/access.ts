@@ -42,7 +42,7 @@ function holdPage(actor: usize, mm: usize, hva: u64, write: bool): u64 {
 
 /** Bytes from `hva` to the end of its page, at most `length`. */
 function chunkAt(hva: u64, length: u32): u32 {
-  return min(length, PAGE_SIZE - (<u32>hva & (PAGE_SIZE - 1)));
+  return min(length, PAGE_SIZE - ((<u32>hva) & (PAGE_SIZE - 1)));
 }
 
 /** Copies `length` bytes from hva to `to`. On a fault that cannot be served the bytes before it have been copied. */
@@ -52,7 +52,7 @@ export function copyFromUser(actor: usize, mm: usize, hva: u64, to: usize, lengt
     const held = holdPage(actor, mm, hva, false);
     if (Gup.status(held) != HostStatus.Ok) return Gup.status(held);
     const pfn = Gup.pfn(held);
-    memory.copy(to, Map.frame(pfn) + (<usize>hva & (PAGE_SIZE - 1)), chunk);
+    memory.copy(to, Map.frame(pfn) + ((<usize>hva) & (PAGE_SIZE - 1)), chunk);
     putPage(Map.page(pfn), actor);
     hva += chunk;
     to += chunk;
@@ -68,7 +68,7 @@ export function copyToUser(actor: usize, mm: usize, hva: u64, from: usize, lengt
     const held = holdPage(actor, mm, hva, true);
     if (Gup.status(held) != HostStatus.Ok) return Gup.status(held);
     const pfn = Gup.pfn(held);
-    memory.copy(Map.frame(pfn) + (<usize>hva & (PAGE_SIZE - 1)), from, chunk);
+    memory.copy(Map.frame(pfn) + ((<usize>hva) & (PAGE_SIZE - 1)), from, chunk);
     putPage(Map.page(pfn), actor);
     hva += chunk;
     from += chunk;
@@ -81,16 +81,16 @@ export function copyToUser(actor: usize, mm: usize, hva: u64, from: usize, lengt
 export function loadUser(actor: usize, mm: usize, hva: u64, size: u32): u64 {
   let value: u64 = 0;
   let status = HostStatus.Ok;
-  for (let done: u32 = 0; done < size && status == HostStatus.Ok; ) {
+  for (let done: u32 = 0; done < size && status == HostStatus.Ok;) {
     const chunk = chunkAt(hva + done, size - done);
     const held = holdPage(actor, mm, hva + done, false);
     status = Gup.status(held);
     if (status != HostStatus.Ok) break;
     const pfn = Gup.pfn(held);
-    const at = Map.frame(pfn) + (<usize>(hva + done) & (PAGE_SIZE - 1));
+    const at = Map.frame(pfn) + ((<usize>(hva + done)) & (PAGE_SIZE - 1));
     if (chunk == 8) value = load<u64>(at);
     else if (chunk == 4 && size == 4) value = load<u32>(at);
-    else for (let i: u32 = 0; i < chunk; i++) value |= <u64>load<u8>(at + i) << ((done + i) << 3);
+    else for (let i: u32 = 0; i < chunk; i++) value |= (<u64>load<u8>(at + i)) << ((done + i) << 3);
     putPage(Map.page(pfn), actor);
     done += chunk;
   }
@@ -100,12 +100,12 @@ export function loadUser(actor: usize, mm: usize, hva: u64, size: u32): u64 {
 
 /** Store of 1, 2, 4 or 8 bytes. */
 export function storeUser(actor: usize, mm: usize, hva: u64, size: u32, value: u64): HostStatus {
-  for (let done: u32 = 0; done < size; ) {
+  for (let done: u32 = 0; done < size;) {
     const chunk = chunkAt(hva + done, size - done);
     const held = holdPage(actor, mm, hva + done, true);
     if (Gup.status(held) != HostStatus.Ok) return Gup.status(held);
     const pfn = Gup.pfn(held);
-    const at = Map.frame(pfn) + (<usize>(hva + done) & (PAGE_SIZE - 1));
+    const at = Map.frame(pfn) + ((<usize>(hva + done)) & (PAGE_SIZE - 1));
     if (chunk == 8) store<u64>(at, value);
     else if (chunk == 4 && size == 4) store<u32>(at, <u32>value);
     else for (let i: u32 = 0; i < chunk; i++) store<u8>(at + i, <u8>(value >> ((done + i) << 3)));

@@ -43,9 +43,9 @@ function isOff(page: usize, flags: u32, refcount: i32): u32 {
   const mapcount = load<i32>(page + PAGE_MAPCOUNT);
   const tally = <i32>Tally.read(page);
   // KVM keeps its own books of its tables, and uses mapcount of a root for them.
-  if (flags & PageFlag.KvmTable) return <u32>(tally != 0);
-  if (flags & PageFlag.HostTable) return <u32>(refcount != 1 || tally != 1 || mapcount != 0);
-  return <u32>(refcount != tally || mapcount != tally);
+  if (flags & PageFlag.KvmTable) return u32(tally != 0);
+  if (flags & PageFlag.HostTable) return u32(refcount != 1 || tally != 1 || mapcount != 0);
+  return u32(refcount != tally || mapcount != tally);
 }
 
 /** Number of pages whose refcount or mapcount is wrong, plus the difference in free frames. 0 if the books balance. */
@@ -67,12 +67,12 @@ export function checkBalance(actor: usize, mm: usize): u32 {
       Tally.clear(page);
     } else if ((flags & PageFlag.Tail) == 0) {
       free++;
-      wrong += <u32>(load<i32>(page + PAGE_MAPCOUNT) != 0);
+      wrong += u32(load<i32>(page + PAGE_MAPCOUNT) != 0);
     }
   }
   const known = freeFrames();
   wrong += free > known ? free - known : known - free;
-  return wrong + <u32>(blockFrames(actor) != Zone.free);
+  return wrong + u32(blockFrames(actor) != Zone.free);
 }
 
 /** Frames on the free lists, counted. */

@@ -13,7 +13,16 @@ import { PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US, PTE_XD } from "../x86/bits
 import { getPage, putPage } from "./page";
 import { allocBlock, allocReferences } from "./pool";
 import { HostStatus } from "./status";
-import { HostEntry, PMD_ORDER, PMD_SHIFT, PMD_SIZE, PTE_SHIFT, linkTable, newHostTable, pmdSlotAlloc } from "./tables";
+import {
+  HostEntry,
+  PMD_ORDER,
+  PMD_SHIFT,
+  PMD_SIZE,
+  PTE_SHIFT,
+  linkTable,
+  newHostTable,
+  pmdSlotAlloc,
+} from "./tables";
 import { findVma } from "./vma";
 
 /** The host entry allowed writes when the page was found. */
@@ -25,16 +34,16 @@ export class Gup {
     return <u32>result;
   }
   @inline static status(result: u64): HostStatus {
-    return <i32>(result >> 32) & 0xff;
+    return (<i32>(result >> 32)) & 0xff;
   }
   @inline static writable(result: u64): bool {
     return (result & GUP_WRITABLE) != 0;
   }
   @inline static found(pfn: u32, writable: bool): u64 {
-    return <u64>pfn | (<u64>writable << 40);
+    return (<u64>pfn) | (u64(writable) << 40);
   }
   @inline static failed(status: HostStatus): u64 {
-    return <u64>status << 32;
+    return (<u64>status) << 32;
   }
 }
 
@@ -80,7 +89,10 @@ export function faultInLocked(actor: usize, mm: usize, hva: u64, write: bool, re
         : installPage(actor, slot, vma.flags, write, references);
     } else if (entry) {
       result = useLeaf(actor, pmd, hva, true, write, references);
-    } else if (!fitsHuge(vma, hva) || (result = installHuge(actor, pmd, hva, vma.flags, write, references)) == AGAIN) {
+    } else if (
+      !fitsHuge(vma, hva) ||
+      (result = installHuge(actor, pmd, hva, vma.flags, write, references)) == AGAIN
+    ) {
       if (HostEntry.read(pmd) == 0 && !linkTable(actor, pmd, 1)) return Gup.failed(HostStatus.OutOfFrames);
     }
     if (result != AGAIN) return result;
@@ -101,7 +113,7 @@ function useLeaf(actor: usize, slot: usize, hva: u64, huge: bool, write: bool, r
     entry = Ops.or<u64>(slot, PTE_RW | PTE_D | PTE_A, Order.None) | PTE_RW;
     Stats.add(actor, Stat.HostFaults, 1);
   }
-  const pfn = HostEntry.pfn(entry) + (huge ? <u32>(hva >> PTE_SHIFT) & 511 : 0);
+  const pfn = HostEntry.pfn(entry) + (huge ? (<u32>(hva >> PTE_SHIFT)) & 511 : 0);
   if (references) getPage(Map.page(pfn), actor);
   Spin.unlock(lock, actor);
   return Gup.found(pfn, (entry & PTE_RW) != 0);
@@ -115,7 +127,7 @@ function installPage(actor: usize, slot: usize, flags: u32, write: bool, referen
   // Nobody else counts mappings of a page that is not mapped yet.
   const page = Map.page(pfn);
   store<i32>(page + PAGE_MAPCOUNT, 1);
-  if (Ops.cas<u64>(slot, 0, (<u64>pfn << 12) | protectionOf(flags, write), Order.Release) != 0) {
+  if (Ops.cas<u64>(slot, 0, ((<u64>pfn) << 12) | protectionOf(flags, write), Order.Release) != 0) {
     dropUnmapped(page, references, actor);
     return AGAIN;
   }
@@ -151,11 +163,11 @@ function installHuge(actor: usize, slot: usize, hva: u64, flags: u32, write: boo
   store<u32>(head + PAGE_OWN, table);
   store<i32>(head + PAGE_MAPCOUNT, 1);
   if (references) getPage(head, actor);
-  if (Ops.cas<u64>(slot, 0, (<u64>pfn << 12) | PTE_PS | protectionOf(flags, write), Order.Release) != 0) {
+  if (Ops.cas<u64>(slot, 0, ((<u64>pfn) << 12) | PTE_PS | protectionOf(flags, write), Order.Release) != 0) {
     putPage(Map.page(table), actor);
     dropUnmapped(head, references, actor);
     return AGAIN;
   }
   Stats.add(actor, Stat.HostFaults, 1);
-  return Gup.found(pfn + (<u32>(hva >> PTE_SHIFT) & 511), (flags & VmaFlag.Write) != 0);
+  return Gup.found(pfn + ((<u32>(hva >> PTE_SHIFT)) & 511), (flags & VmaFlag.Write) != 0);
 }

@@ -23,7 +23,7 @@ export class Gather {
   @inline static add(actor: usize, pfn: u32): void {
     const count = Gather.count(actor);
     if (count == GATHER_MAX) trap(Trap.GatherOverflow, pfn, actor);
-    store<u32>(actor + GATHER_PFNS + (<usize>count << 2), pfn);
+    store<u32>(actor + GATHER_PFNS + ((<usize>count) << 2), pfn);
     store<u32>(actor + POOL_GATHER_COUNT, count + 1);
   }
 }
@@ -37,7 +37,7 @@ export function flushHostTlb(actor: usize, mm: usize): void {
 function putGathered(actor: usize): void {
   const count = Gather.count(actor);
   for (let i: u32 = 0; i < count; i++) {
-    putPage(Map.page(load<u32>(actor + GATHER_PFNS + (<usize>i << 2))), actor);
+    putPage(Map.page(load<u32>(actor + GATHER_PFNS + ((<usize>i) << 2))), actor);
   }
   store<u32>(actor + POOL_GATHER_COUNT, 0);
   Stats.add(actor, Stat.HostUnmaps, count);
@@ -59,7 +59,7 @@ export function releaseGathered(actor: usize, mm: usize): void {
 export function freeTablesAfterGrace(actor: usize, first: u32): void {
   if (first == 0) return;
   synchronizeRcu(actor);
-  for (let pfn = first; pfn; ) {
+  for (let pfn = first; pfn;) {
     const page = Map.page(pfn);
     pfn = load<u32>(page + PAGE_NEXT);
     putPage(page, actor);

@@ -6,7 +6,7 @@ import { Stat, Stats } from "../layout/stats";
 import { Rule, Rules } from "../rules";
 import { Rcu } from "../sync/grace";
 import { RwLock } from "../sync/rwlock";
-import { PTE_P, PTE_PS, PTE_RW, PTE_US } from "../x86/bits";
+import { PTE_P, PTE_RW, PTE_US } from "../x86/bits";
 import { Gup, faultInLocked } from "./fault";
 import { headOf, putPage, tryGetPage } from "./page";
 import { HostStatus } from "./status";
@@ -34,7 +34,7 @@ function gupFastInside(actor: usize, mm: usize, hva: u64, write: bool): u32 {
   if (HostEntry.isTable(pmdEntry)) {
     slot = HostEntry.at(HostEntry.pfn(pmdEntry), hva, PTE_SHIFT);
     entry = HostEntry.read(slot);
-  } else offset = <u32>(hva >> PTE_SHIFT) & 511;
+  } else offset = (<u32>(hva >> PTE_SHIFT)) & 511;
   // None, PROT_NONE, or no write where one is wanted.
   const need = PTE_P | PTE_US | (write ? PTE_RW : 0);
   if ((entry & need) != need) return 0;
@@ -85,7 +85,8 @@ export function hostMappingShift(actor: usize, mm: usize, hva: u64): u32 {
   if (pmd) {
     const entry = HostEntry.read(pmd);
     if (!HostEntry.isTable(entry)) shift = entry & PTE_P ? <u32>PMD_SHIFT : 0;
-    else if (HostEntry.read(HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT)) & PTE_P) shift = <u32>PTE_SHIFT;
+    else if (HostEntry.read(HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT)) & PTE_P)
+      shift = <u32>PTE_SHIFT;
   }
   Rcu.readUnlock(actor);
   return shift;

@@ -42,7 +42,7 @@ export function createHost(): void {
 
 /** Page aligned, not empty, within user space. */
 function isRange(start: u64, length: u64): bool {
-  if (((start | length) & <u64>(PAGE_SIZE - 1)) != 0 || length == 0) return false;
+  if (((start | length) & (<u64>(PAGE_SIZE - 1))) != 0 || length == 0) return false;
   return start >= MM_MMAP_MIN && start < MM_TASK_SIZE && length <= MM_TASK_SIZE - start;
 }
 
@@ -59,7 +59,7 @@ function effectiveFlags(flags: u32): u32 {
  */
 export function hostMmap(actor: usize, mm: usize, hva: u64, length: u64, flags: u32, pageShift: u32): u64 {
   if (pageShift != <u32>PTE_SHIFT && pageShift != <u32>PMD_SHIFT) return HostStatus.Invalid;
-  const align = <u64>1 << pageShift;
+  const align = (<u64>1) << pageShift;
   if (((hva | length) & (align - 1)) != 0) return HostStatus.Invalid;
   if (!isRange(hva ? hva : MM_MMAP_MIN, length)) return HostStatus.Invalid;
   RwLock.writeLock(mm + MM_MMAP_LOCK, actor);
@@ -71,7 +71,7 @@ export function hostMmap(actor: usize, mm: usize, hva: u64, length: u64, flags: 
 function mmapLocked(mm: usize, hva: u64, length: u64, flags: u32, pageShift: u32): u64 {
   if (Vmas.count(mm) == Map.vmaMax) return HostStatus.TooManyVmas;
   if (hva == 0) {
-    hva = findFreeRange(mm, length, <u64>1 << pageShift);
+    hva = findFreeRange(mm, length, (<u64>1) << pageShift);
     if (hva == 0) return HostStatus.NoRange;
   } else if (isOverlapped(mm, hva, hva + length)) return HostStatus.Overlap;
   // Nothing was mapped here, so that there is nothing to invalidate (R4: none to present is not notified).

@@ -36,10 +36,10 @@ class Ready {
   }
   /** Takes what the word at `index` holds: a pfn, or 0 if another actor was first. Acquire: frame and struct page. */
   @inline static take(actor: usize, index: u32): u32 {
-    return Ops.swap<u32>(actor + POOL_READY + (<usize>index << 2), 0, Order.Acquire);
+    return Ops.swap<u32>(actor + POOL_READY + ((<usize>index) << 2), 0, Order.Acquire);
   }
   @inline static put(actor: usize, index: u32, pfn: u32): void {
-    Ops.store<u32>(actor + POOL_READY + (<usize>index << 2), pfn, Order.Release);
+    Ops.store<u32>(actor + POOL_READY + ((<usize>index) << 2), pfn, Order.Release);
   }
 }
 
@@ -98,7 +98,7 @@ function stealLocked(actor: usize): u32 {
     const other = Map.actor(i);
     if (other == actor) continue;
     for (let index: u32 = 0; index < POOL_READY_MAX && count < POOL_BATCH; index++) {
-      if (Ops.load<u32>(other + POOL_READY + (<usize>index << 2), Order.Relaxed) == 0) continue;
+      if (Ops.load<u32>(other + POOL_READY + ((<usize>index) << 2), Order.Relaxed) == 0) continue;
       const pfn = Ready.take(other, index);
       if (pfn) Ready.put(actor, count++, pfn);
     }
@@ -134,7 +134,7 @@ function drainAllLocked(actor: usize): void {
   for (let i: u32 = 0, n = Map.actorCount; i < n; i++) {
     const other = Map.actor(i);
     for (let index: u32 = 0; index < POOL_READY_MAX; index++) {
-      if (Ops.load<u32>(other + POOL_READY + (<usize>index << 2), Order.Relaxed) == 0) continue;
+      if (Ops.load<u32>(other + POOL_READY + ((<usize>index) << 2), Order.Relaxed) == 0) continue;
       const pfn = Ready.take(other, index);
       if (pfn) freeBlockLocked(pfn, 0, actor);
     }
@@ -154,7 +154,7 @@ export function freeFrames(): u32 {
   for (let i: u32 = 0, actors = Map.actorCount; i < actors; i++) {
     const ready = Map.actor(i) + POOL_READY;
     for (let index: u32 = 0; index < POOL_READY_MAX; index++) {
-      n += <u32>(Ops.load<u32>(ready + (<usize>index << 2), Order.Relaxed) != 0);
+      n += u32(Ops.load<u32>(ready + ((<usize>index) << 2), Order.Relaxed) != 0);
     }
   }
   return n;
@@ -209,7 +209,7 @@ export function topUpTables(actor: usize, n: u32): bool {
     const pfn = allocZeroed(actor);
     if (pfn == 0) return false;
     store<u32>(Map.page(pfn) + PAGE_FLAGS, PageFlag.KvmTable);
-    store<u32>(actor + POOL_TABLES + (<usize>count << 2), pfn);
+    store<u32>(actor + POOL_TABLES + ((<usize>count) << 2), pfn);
     store<u32>(actor + POOL_TABLE_COUNT, ++count);
   }
   return true;
@@ -220,7 +220,7 @@ export function takeTable(actor: usize): u32 {
   const count = load<u32>(actor + POOL_TABLE_COUNT);
   if (count == 0) trap(Trap.TableCacheEmpty, 0, actor);
   store<u32>(actor + POOL_TABLE_COUNT, count - 1);
-  return load<u32>(actor + POOL_TABLES + (<usize>(count - 1) << 2));
+  return load<u32>(actor + POOL_TABLES + ((<usize>(count - 1)) << 2));
 }
 
 /** Returns a table that was not used and is still zero. */
@@ -229,7 +229,7 @@ export function giveTable(actor: usize, pfn: u32): void {
   const page = Map.page(pfn);
   if (count < POOL_TABLES_MAX) {
     store<u32>(page + PAGE_FLAGS, PageFlag.KvmTable);
-    store<u32>(actor + POOL_TABLES + (<usize>count << 2), pfn);
+    store<u32>(actor + POOL_TABLES + ((<usize>count) << 2), pfn);
     store<u32>(actor + POOL_TABLE_COUNT, count + 1);
     return;
   }

@@ -38,7 +38,7 @@ const TABLE_BITS: u64 = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D;
 export class HostEntry {
   /** Address of the entry for `hva` in the table of pfn `table`, whose entries span 2^shift bytes. */
   @inline static at(table: u32, hva: u64, shift: u64): usize {
-    return Map.frame(table) + (<usize>(hva >> (shift - 3)) & 0xff8);
+    return Map.frame(table) + ((<usize>(hva >> (shift - 3))) & 0xff8);
   }
   /** READ_ONCE of an entry. */
   @inline static read(slot: usize): u64 {
@@ -93,7 +93,7 @@ export function linkTable(actor: usize, slot: usize, level: u32): bool {
   const pfn = newHostTable(actor, level);
   if (pfn == 0) return false;
   // The zeroes are in place before the table can be reached: pairs with the address dependency of a walk.
-  if (Ops.cas<u64>(slot, 0, (<u64>pfn << 12) | TABLE_BITS, Order.Full) != 0) putPage(Map.page(pfn), actor);
+  if (Ops.cas<u64>(slot, 0, ((<u64>pfn) << 12) | TABLE_BITS, Order.Full) != 0) putPage(Map.page(pfn), actor);
   return true;
 }
 
@@ -110,10 +110,10 @@ export function splitLeaf(actor: usize, slot: usize): void {
     const table = load<u32>(head + PAGE_OWN);
     const first = Map.frame(table);
     for (let i: u32 = 0; i < PTES; i++) {
-      store<u64>(first + (<usize>i << 3), (leaf & ~PTE_PS) + (<u64>i << 12));
+      store<u64>(first + ((<usize>i) << 3), (leaf & ~PTE_PS) + ((<u64>i) << 12));
     }
     // The walker may set A or D in the leaf meanwhile: the bits must not be lost.
-    const found = Ops.cas<u64>(slot, leaf, (<u64>table << 12) | TABLE_BITS, Order.Full);
+    const found = Ops.cas<u64>(slot, leaf, ((<u64>table) << 12) | TABLE_BITS, Order.Full);
     if (found == leaf) {
       store<u32>(head + PAGE_OWN, 0);
       Ops.add<i32>(head + PAGE_REFCOUNT, PTES - 1, Order.None);

@@ -72,14 +72,14 @@ export function findFreeRange(mm: usize, length: u64, align: u64): u64 {
 /** Makes room for a row at `index`. */
 function openRow(mm: usize, index: u32): void {
   const count = Vmas.count(mm);
-  memory.copy(Map.vma(index + 1), Map.vma(index), <usize>(count - index) << VMA_SHIFT);
+  memory.copy(Map.vma(index + 1), Map.vma(index), (<usize>(count - index)) << VMA_SHIFT);
   store<u32>(mm + MM_VMA_COUNT, count + 1);
 }
 
 /** Removes rows [from, to). */
 export function removeRows(mm: usize, from: u32, to: u32): void {
   const count = Vmas.count(mm);
-  memory.copy(Map.vma(from), Map.vma(to), <usize>(count - to) << VMA_SHIFT);
+  memory.copy(Map.vma(from), Map.vma(to), (<usize>(count - to)) << VMA_SHIFT);
   store<u32>(mm + MM_VMA_COUNT, count - (to - from));
 }
 
@@ -90,7 +90,7 @@ function isInside(mm: usize, at: u64): bool {
 
 /** Rows that cutting the VMAs at both ends of a range adds. mmap_lock held. */
 export function cutsNeeded(mm: usize, start: u64, end: u64): u32 {
-  return <u32>isInside(mm, start) + <u32>isInside(mm, end);
+  return u32(isInside(mm, start)) + u32(isInside(mm, end));
 }
 
 /** Cuts the VMA that `at` lies within, if any, in two. There is room for a row. mmap_lock held for write. */

@@ -182,7 +182,7 @@ export function unlinkTables(
     const pfn = HostEntry.pfn(entry);
     const next = nextEntry(at, shift);
     if (shift > PMD_SHIFT) list = unlinkTables(pfn, shift - 9, at, min(next, end), floor, ceiling, list);
-    if (((at >> shift) << shift) < floor || next > ceiling) continue;
+    if ((at >> shift) << shift < floor || next > ceiling) continue;
     Ops.store<u64>(slot, 0, Order.Release);
     store<u32>(Map.page(pfn) + PAGE_NEXT, list);
     list = pfn;

@@ -13,10 +13,10 @@ import { Ensure, Trap } from "../trap";
 
 class FreeList {
   @inline static head(order: u32): u32 {
-    return load<u32>(ZONE_LISTS + (<usize>order << 2));
+    return load<u32>(ZONE_LISTS + ((<usize>order) << 2));
   }
   @inline static setHead(order: u32, pfn: u32): void {
-    store<u32>(ZONE_LISTS + (<usize>order << 2), pfn);
+    store<u32>(ZONE_LISTS + ((<usize>order) << 2), pfn);
   }
 }
 
@@ -111,7 +111,7 @@ export function createZone(actor: usize): void {
   changetype<Page>(Map.page(0)).flags = PageFlag.Reserved;
   Ops.store<u32>(ZONE_MANAGED, count - 1, Order.Relaxed);
   Zone.lock(actor);
-  for (let pfn: u32 = 1; pfn < count; ) {
+  for (let pfn: u32 = 1; pfn < count;) {
     let order = min<u32>(ctz(pfn), ZONE_ORDERS - 1);
     while (pfn + (1 << order) > count) order--;
     freeBlockLocked(pfn, order, actor);

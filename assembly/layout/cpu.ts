@@ -59,6 +59,9 @@ export class Cpu {
   pkru: u32;
   pkrs: u32;
   vpid: u32;
+  /** Stands in for the rows of a walk cache that the machine does not have: a row that matches nothing. */
+  noWalkCache0: u64;
+  noWalkCache1: u64;
 }
 if (offsetof<Cpu>() > 256) ERROR("Cpu must fit its part");
 if (offsetof<Cpu>("denyImplicitRead") > 64) ERROR("what a TLB hit reads must fit one line");
@@ -94,6 +97,7 @@ export const CPU_RFLAGS: usize = ACTOR_CPU + offsetof<Cpu>("rflags");
 export const CPU_PKRU: usize = ACTOR_CPU + offsetof<Cpu>("pkru");
 export const CPU_PKRS: usize = ACTOR_CPU + offsetof<Cpu>("pkrs");
 export const CPU_VPID: usize = ACTOR_CPU + offsetof<Cpu>("vpid");
+export const CPU_NO_WALK_CACHE: usize = ACTOR_CPU + offsetof<Cpu>("noWalkCache0");
 
 /** Dimensions of translation: bit 0 the guest's tables, bit 1 EPT. */
 export enum Shape {

@@ -139,4 +139,5 @@ export const INTEGRITY_OFFSET_ADDITIONS: usize = ACTOR_INTEGRITY + offsetof<Inte
 export const INTEGRITY_OFFSET_SUM: usize = ACTOR_INTEGRITY + offsetof<Integrity>("sum");
 
 if (offsetof<Drive>() > 512) ERROR("Drive must end before Integrity");
-if (ACTOR_INTEGRITY + offsetof<Integrity>() > ACTOR_DRIVE + 960) ERROR("Integrity must end before the guest kernel's words");
+if (ACTOR_INTEGRITY + offsetof<Integrity>() > ACTOR_DRIVE + 960)
+  ERROR("Integrity must end before the guest kernel's words");

@@ -121,6 +121,8 @@ export const ACTOR_GUEST: usize = ACTOR_DRIVE + 960;
 export const ACTOR_OWN_SPACE: usize = ACTOR_DRIVE + 1088;
 
 if (offsetof<GuestRam>() > 128) ERROR("GuestRam must fit its line pair");
-if (GUEST_SHARED_SPACE + offsetof<AddressSpace>() > KVM_BASE + KVM_SIZE) ERROR("the guest kernel must end with its page");
+if (GUEST_SHARED_SPACE + offsetof<AddressSpace>() > KVM_BASE + KVM_SIZE)
+  ERROR("the guest kernel must end with its page");
 if (ACTOR_GUEST + offsetof<GuestVcpu>() > ACTOR_OWN_SPACE) ERROR("GuestVcpu must end before the own space");
-if (ACTOR_OWN_SPACE + offsetof<AddressSpace>() > ACTOR_FAULT) ERROR("the own space must end before the fault part");
+if (ACTOR_OWN_SPACE + offsetof<AddressSpace>() > ACTOR_FAULT)
+  ERROR("the own space must end before the fault part");

@@ -77,6 +77,6 @@ export enum VmaFlag {
   Write = 1 << 1,
   Exec = 1 << 2,
 }
-if (offsetof<Vma>() > <usize>1 << VMA_SHIFT) ERROR("a VMA must fit its row");
+if (offsetof<Vma>() > (<usize>1) << VMA_SHIFT) ERROR("a VMA must fit its row");
 if (offsetof<Mm>() > 64) ERROR("Mm must fit its line");
 if (ZONE_LISTS + ZONE_ORDERS * 4 > MM_BASE + MM_SIZE) ERROR("the zone must end with its page");

@@ -22,6 +22,7 @@ export const HEADER_OFFSET_HISTOGRAMS_BASE: usize = HEADER_BASE + offsetof<Heade
 export const HEADER_OFFSET_SLOTS_BASE: usize = HEADER_BASE + offsetof<Header>("slotsBase");
 export const HEADER_OFFSET_BATCHES_BASE: usize = HEADER_BASE + offsetof<Header>("batchesBase");
 export const HEADER_OFFSET_WINDOWS_BASE: usize = HEADER_BASE + offsetof<Header>("windowsBase");
+export const HEADER_OFFSET_VMAS_BASE: usize = HEADER_BASE + offsetof<Header>("vmasBase");
 export const HEADER_OFFSET_PAGES_BASE: usize = HEADER_BASE + offsetof<Header>("pagesBase");
 export const HEADER_OFFSET_FRAMES_BASE: usize = HEADER_BASE + offsetof<Header>("framesBase");
 export const HEADER_OFFSET_RULES_OFF0: usize = HEADER_BASE + offsetof<Header>("rulesOff0");

@@ -30,4 +30,4 @@ export const TLB_CONTEXT_VPID: u64 = 0xffff << 12;
 export const TLB_CONTEXT_EP4TA_SHIFT: u64 = 28;
 export const TLB_CONTEXT_EP4TA: u64 = ~(<u64>0xfff_ffff);
 
-if (offsetof<TlbEntry>() != <usize>1 << TLB_ENTRY_SHIFT) ERROR("a TLB entry must fill its place");
+if (offsetof<TlbEntry>() != (<usize>1) << TLB_ENTRY_SHIFT) ERROR("a TLB entry must fill its place");

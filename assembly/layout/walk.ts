@@ -93,5 +93,6 @@ export class WalkStep {
 export const WALK_STEP_NESTED: u64 = 8;
 
 if (offsetof<Walk>() > 48) ERROR("Walk must end before its steps");
-if (offsetof<WalkStep>() != <usize>1 << WALK_STEP_SHIFT) ERROR("a step must fill its place");
-if (WALK_STEPS + ((<usize>WALK_STEP_MAX) << WALK_STEP_SHIFT) > ACTOR_POOL) ERROR("the steps must end before the pool part");
+if (offsetof<WalkStep>() != (<usize>1) << WALK_STEP_SHIFT) ERROR("a step must fill its place");
+if (WALK_STEPS + ((<usize>WALK_STEP_MAX) << WALK_STEP_SHIFT) > ACTOR_POOL)
+  ERROR("the steps must end before the pool part");

@@ -19,4 +19,5 @@ export const WINDOW_ROW_SHIFT: u32 = 4;
 export const WINDOW_KEY: usize = offsetof<Window>("key");
 export const WINDOW_HOST: usize = offsetof<Window>("host");
 export const WINDOW_USED: usize = offsetof<Window>("used");
-if (offsetof<Window>() != <usize>1 << WINDOW_ROW_SHIFT) ERROR("a row of the window table must fill its place");
+if (offsetof<Window>() != (<usize>1) << WINDOW_ROW_SHIFT)
+  ERROR("a row of the window table must fill its place");

@@ -18,7 +18,9 @@ const READERS: u32 = 0xffff;
 const OWNER: usize = 4;
 const WAITERS: usize = 8;
 
+/** A reader that came while a writer holds the lock or waits for it: takes its count back, and queues. */
 function readLockSlow(lock: usize, actor: usize): void {
+  dropReader(lock, actor);
   if (Ops.load<u32>(lock + OWNER, Order.Relaxed) == Owner.of(actor)) trap(Trap.LockTwice, lock, actor);
   Ops.add<u32>(lock + WAITERS, 1, Order.Full);
   let spins: u32 = 0;
@@ -29,6 +31,13 @@ function readLockSlow(lock: usize, actor: usize): void {
     } else if (++spins > SPIN_LIMIT) park(lock, seen, actor);
   }
   Ops.sub<u32>(lock + WAITERS, 1, Order.Full);
+}
+
+function dropReader(lock: usize, actor: usize): void {
+  const found = Ops.sub<u32>(lock, 1, Order.Release);
+  if ((found & READERS) == 0) unlockByOther(lock, actor);
+  // The last reader wakes a writer; a reader that stood back for the writer wakes with it.
+  if (found & WRITER_WAITS && (found & READERS) == 1) wake(lock);
 }
 
 function writeLockSlow(lock: usize, actor: usize): void {
@@ -58,20 +67,12 @@ function unlockByOther(lock: usize, actor: usize): void {
 
 /** rwlock_t; also stands in for rw_semaphore, as its waits sleep when they take long. */
 export class RwLock {
+  /** By addition, not by compare-and-swap: readers that come at once do not turn each other away. */
   @inline static readLock(lock: usize, actor: usize): void {
-    const seen = Ops.load<u32>(lock, Order.Relaxed);
-    if (
-      (seen & (WRITER | WRITER_WAITS)) != 0 ||
-      Ops.cas<u32>(lock, seen, seen + 1, Order.Acquire) != seen
-    ) {
-      readLockSlow(lock, actor);
-    }
+    if (Ops.add<u32>(lock, 1, Order.Acquire) & (WRITER | WRITER_WAITS)) readLockSlow(lock, actor);
   }
   @inline static readUnlock(lock: usize, actor: usize): void {
-    const found = Ops.sub<u32>(lock, 1, Order.Release);
-    if ((found & READERS) == 0) unlockByOther(lock, actor);
-    // The last reader wakes a writer; a reader that stood back for the writer wakes with it.
-    if (found & WRITER_WAITS && (found & READERS) == 1) wake(lock);
+    dropReader(lock, actor);
   }
   @inline static writeLock(lock: usize, actor: usize): void {
     if (Ops.cas<u32>(lock, 0, WRITER, Order.Acquire) != 0) writeLockSlow(lock, actor);

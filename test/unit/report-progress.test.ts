@@ -3,7 +3,7 @@ import { startProgress, type Progress, type ProgressOptions } from "../../src/re
 
 const ESCAPE = "\u001b";
 
-/** A terminal as far as progress uses one: autowrap, new line, carriage return, cursor up, clear to the end. */
+/** A terminal as far as progress needs one: autowrap, line feed, return, cursor up, clear to the end. */
 class Terminal {
   readonly isTTY = true;
   readonly writes: string[] = [];

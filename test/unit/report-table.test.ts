@@ -77,13 +77,13 @@ describe("renderTable", () => {
   });
 
   test("no escape sequences, whatever the environment says", () => {
-    const saved = process.env["FORCE_COLOR"];
-    process.env["FORCE_COLOR"] = "3";
+    const saved = process.env.FORCE_COLOR;
+    process.env.FORCE_COLOR = "3";
     try {
       expect(renderTable(columns, [["a", 1, 2]])).toMatch(/^[ -~\n]*$/);
     } finally {
-      if (saved === undefined) delete process.env["FORCE_COLOR"];
-      else process.env["FORCE_COLOR"] = saved;
+      if (saved === undefined) delete process.env.FORCE_COLOR;
+      else process.env.FORCE_COLOR = saved;
     }
   });
 

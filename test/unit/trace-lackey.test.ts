@@ -19,6 +19,8 @@ import {
   type TraceRecord,
   type TraceSummary,
 } from "../../src/trace/lackey.js";
+import { Xxh64 } from "../../src/trace/xxh64.js";
+import { ZSTD_WINDOW_MAX_BYTES } from "../../src/trace/zstd.js";
 
 let folder: string;
 let files = 0;
@@ -91,7 +93,12 @@ function zstdFrame(blocks: readonly Uint8Array[], checksum = false): Buffer {
   });
   // Window descriptor 0x38: 128 KiB, as large as a block may be.
   const head = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, checksum ? 4 : 0, 0x38]);
-  return Buffer.concat([head, ...headers, checksum ? Buffer.from([1, 2, 3, 4]) : Buffer.alloc(0)]);
+  if (!checksum) return Buffer.concat([head, ...headers]);
+  const hash = new Xxh64();
+  for (const block of blocks) hash.update(block);
+  const tail = Buffer.alloc(4);
+  tail.writeUInt32LE(Number(hash.digest() & 0xffff_ffffn));
+  return Buffer.concat([head, ...headers, tail]);
 }
 
 function zstdSkippable(payloadBytes: number): Buffer {
@@ -226,7 +233,7 @@ describe("lines and records", () => {
     expect(illegal).toEqual([]);
   });
 
-  test("blank lines and valgrind's own lines are passed over, with CR LF and without a last line end", async () => {
+  test("passes over blank lines and valgrind's own, takes CR LF and a missing last line end", async () => {
     const text = [
       "==4956== Lackey, an example Valgrind tool",
       "--4956-- Reading syms from /bin/ls",
@@ -283,7 +290,7 @@ describe("malformed lines", () => {
     expect(summary.malformed[0]!.expected).toContain(expected);
   });
 
-  test("a trace that was cut in mid-line ends with a malformed line, not with a shorter address", async () => {
+  test("a trace cut in mid-line ends with a malformed line, not a shorter address", async () => {
     await expectError(
       read(await fileOf("I  1000,1\n S 1fff00")),
       "TRACE_MALFORMED",
@@ -393,7 +400,7 @@ describe("compressed files", () => {
     expect(records).toEqual(oracle(text).records);
   });
 
-  test("zstd blocks of one repeated byte, frames of a single segment, and one too short for the decoder to start", async () => {
+  test("zstd blocks of one repeated byte, single segments, a frame of 16 bytes", async () => {
     const magic = [0x28, 0xb5, 0x2f, 0xfd];
     const repeated = Buffer.from([...magic, 0, 0x38, (5 << 3) | 2, 0, 0, 0x0a, (0 << 3) | 1, 0, 0]);
     const line = Buffer.from("I  1,1\n");
@@ -444,10 +451,14 @@ describe("compressed files", () => {
   });
 
   test.each<[name: string, header: number[], message: string]>([
-    // Exponent 18 is 2^28; single segment with an eight-byte size of 2^27 + 1.
-    ["window descriptor", [0x00, 18 << 3], "window of 268435456 bytes"],
-    ["window descriptor with a fraction", [0x00, (17 << 3) | 1], "window of 150994944 bytes"],
-    ["content size of a single segment", [0xe0, 1, 0, 0, 8, 0, 0, 0, 0], "window of 134217729 bytes"],
+    ["window descriptor", [0x00, 17 << 3], "window of 134217728 bytes"],
+    ["window descriptor with a fraction", [0x00, (16 << 3) | 4], "window of 100663296 bytes"],
+    [
+      "content size of a single segment",
+      [0xe0, 0xfd, 0xff, 0xff, 5, 0, 0, 0, 0],
+      "window of 100663293 bytes",
+    ],
+    ["content size beyond 32 bits", [0xe0, 1, 0, 0, 0, 1, 0, 0, 0], "window of 4294967297 bytes"],
     ["dictionary", [0x01, 0x38, 7], "dictionary"],
   ])("zstd with too much to ask for: %s", async (_, header, message) => {
     const frame = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, ...header, 1, 0, 0]);
@@ -456,10 +467,24 @@ describe("compressed files", () => {
     await expectError(read(await fileOf(Buffer.concat([padding, frame, padding]))), "UNSUPPORTED", message);
   });
 
-  test("the largest window is accepted", async () => {
+  test("windows up to the limit are accepted", async () => {
+    expect(ZSTD_WINDOW_MAX_BYTES).toBe(0x5fffffc);
     const frame = zstdFrame([Buffer.from(" L 1000,8\n")]);
-    frame[5] = 17 << 3;
+    frame[5] = (16 << 3) | 3; // 88 MiB: the next larger one is 96 MiB
     expect((await read(await fileOf(frame))).records).toEqual([record(0x1000n, 8, R)]);
+    const segment = Buffer.concat([
+      Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0xfc, 0xff, 0xff, 0x05]), // content size: the limit
+      frame.subarray(6),
+    ]);
+    expect((await read(await fileOf(segment))).records).toEqual([record(0x1000n, 8, R)]);
+  });
+
+  test("a wrong zstd checksum is found, and nothing else is wrong with the file", async () => {
+    const sound = zstdFrame([Buffer.from(" L 1000,8\n"), Buffer.from("I  2000,4\n")], true);
+    expect((await read(await fileOf(sound))).records).toHaveLength(2);
+    const changed = Buffer.from(sound);
+    changed[sound.indexOf("2000")]! ^= 1; // reads 3000
+    await expectError(read(await fileOf(changed)), "TRACE_UNREADABLE", "zstd data are damaged (checksum ");
   });
 
   test.skipIf(process.platform === "win32")("a FIFO that delivers its first bytes one by one", async () => {
@@ -615,12 +640,8 @@ describe("against the oracle", () => {
           expect(summary.lines.skipped).toBe(expected.skipped);
           expect(summary.pages).toBe(new Set(records.map(({ gva }) => gva >> 12n)).size);
           // The same text as one chunk is read the same way, down to the sentences about malformed lines.
-          const {
-            path: _,
-            compression: __,
-            ...plain
-          } = (await read(await fileOf(text), { onMalformed: "collect" })).summary;
-          expect(summary).toMatchObject(plain);
+          const whole = (await read(await fileOf(text), { onMalformed: "collect" })).summary;
+          expect(summary).toEqual({ ...whole, path: summary.path, compression: "zstd" });
         },
       ),
       { numRuns: 400 },
@@ -649,7 +670,7 @@ describe("the shipped excerpt", () => {
 const corpus = resolve(
   import.meta.dirname,
   "../..",
-  process.env["GUESTMMU_CORPUS"] ?? "../shared",
+  process.env.GUESTMMU_CORPUS ?? "../shared",
   "images/lackey",
 );
 const hasCorpus = existsSync(join(corpus, "index.jsonl"));
