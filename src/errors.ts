@@ -39,6 +39,12 @@ export const ERROR_SENTENCES = {
   CORE_TRAP: "The core trapped.",
   /** A machine, vCPU or view was used after it had been disposed of. */
   DISPOSED: "The object has been disposed of.",
+  /** Something is under way (a lock held, a vCPU in guest mode, an invalidation open) that must end first. */
+  MACHINE_BUSY: "The machine is busy.",
+  /** Bytes that are not a saved machine, or one that was cut off, changed, or saved by another version. */
+  SAVE_INVALID: "The saved machine cannot be used.",
+  /** An access that the caller relied on drew an architectural fault or an exit. */
+  ACCESS_FAULTED: "The guest access did not succeed.",
   /** An option of the command line, or an argument of a function, that is not one of those accepted. */
   USAGE: "An option or argument is not acceptable.",
   /** Something well-formed that this version, this platform or this build cannot do. */

@@ -58,8 +58,8 @@ const SILENT: Progress = { active: false, update: () => undefined, stop: () => u
  */
 export function startProgress(options: ProgressOptions = {}): Progress {
   const { stream = stderr, intervalMs = 100, now = () => performance.now(), env = process.env } = options;
-  if (stream.isTTY !== true || env["TERM"] === "dumb") return SILENT;
-  const withColor = (env["NO_COLOR"] ?? "") === "";
+  if (stream.isTTY !== true || env.TERM === "dumb") return SILENT;
+  const withColor = (env.NO_COLOR ?? "") === "";
   return new TerminalProgress(stream, intervalMs, now, withColor);
 }
 

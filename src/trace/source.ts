@@ -1,36 +1,19 @@
 /**
- * Bytes of a trace file: plain, gzip or zstd, told apart by their first bytes and not by the name of the
- * file. Memory stays bounded whatever the size of the file: the largest buffer is the window of a zstd frame.
+ * Bytes of a trace file: plain, gzip or zstd, told apart by their first bytes and not by the file's name.
+ * Memory stays bounded whatever the size of the file: the largest buffer is the window of a zstd frame.
  */
 
 import { open, type FileHandle } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
-import { Decompress } from "fzstd";
 import { GuestMmuError } from "../errors.js";
+import { ZSTD_PIECE_BYTES, ZstdFrame, ZstdUnsupported, isZstd } from "./zstd.js";
 
 /** How the bytes of a trace are stored. */
 export type Compression = "none" | "gzip" | "zstd";
 
-/**
- * Largest zstd window in bytes that is accepted: what `zstd --long=27` writes, and what `zstd -d` accepts
- * with that option. The window is allocated in full when a frame starts, so a header must not name
- * any size it likes.
- */
-export const ZSTD_WINDOW_MAX_BYTES = 128 * 1024 * 1024;
-
 /** Bytes taken from the file at a time. */
 const READ_BYTES = 256 * 1024;
-
-/**
- * Compressed zstd bytes handed to the decoder at a time. A block of four bytes may expand to 128 KiB and the
- * decoder delivers all blocks of one call at once, so this bounds what one call may produce to 32 MiB.
- */
-const ZSTD_PUSH_BYTES = 1024;
-
-const SKIPPABLE_MAGIC_MIN = 0x184d2a50;
-const SKIPPABLE_MAGIC_MAX = 0x184d2a5f;
-const ZSTD_MAGIC = 0xfd2fb528;
 
 /** An open trace: decompressed bytes in order, in pieces of no particular size. Iterate once. */
 export interface TraceSource {
@@ -42,12 +25,11 @@ export interface TraceSource {
  * Opens `path` and finds out how it is compressed. Regular files, FIFOs and `/dev/stdin` will do. The file is
  * closed when `chunks` ends, throws, or is returned early.
  *
- * Checksums: gzip's are verified; zstd's are not (the decoder does not compute them).
+ * Checksums of gzip and zstd are verified at the end of what they cover: its chunks are delivered before.
  *
  * @throws GuestMmuError `TRACE_UNREADABLE` when the file cannot be opened, is a directory, or holds damaged
  *   data; `TRACE_TRUNCATED` when compressed data stop early; `UNSUPPORTED` for other compressions, for zstd
- *   dictionaries, and for zstd windows above `ZSTD_WINDOW_MAX_BYTES`. Iterating `chunks` may throw
- *   each of them.
+ *   dictionaries, and zstd windows above `ZSTD_WINDOW_MAX_BYTES`. Iterating `chunks` may throw each of them.
  */
 export async function openTraceSource(path: string): Promise<TraceSource> {
   const file = await openFile(path);
@@ -116,9 +98,9 @@ async function readInto(file: FileHandle, path: string, buffer: Buffer, offset: 
 }
 
 function compressionOf(head: Uint8Array, path: string): Compression {
-  const [a, b, c, d] = head;
+  const [a, b, c] = head;
   if (a === 0x1f && b === 0x8b) return "gzip";
-  if (d !== undefined && isZstdMagic(littleEndian32(head, 0))) return "zstd";
+  if (isZstd(head)) return "zstd";
   const other =
     a === 0xfd && b === 0x37 && c === 0x7a ? "xz" : a === 0x42 && b === 0x5a && c === 0x68 ? "bzip2" : "";
   if (other !== "") {
@@ -130,21 +112,7 @@ function compressionOf(head: Uint8Array, path: string): Compression {
   return "none";
 }
 
-function isZstdMagic(word: number): boolean {
-  return word === ZSTD_MAGIC || isSkippableMagic(word);
-}
-
-function isSkippableMagic(word: number): boolean {
-  return word >= SKIPPABLE_MAGIC_MIN && word <= SKIPPABLE_MAGIC_MAX;
-}
-
-function littleEndian32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
-}
-
-/**
- * The file as it is stored. Each chunk has memory of its own: gunzip still reads it when the next is made.
- */
+/** The file as it is stored. Each chunk has memory of its own: gunzip works on one while the next is read. */
 async function* storedChunks(
   file: FileHandle,
   path: string,
@@ -194,126 +162,25 @@ async function* unzstd(
   stored: AsyncGenerator<Uint8Array, void>,
   path: string,
 ): AsyncGenerator<Uint8Array, void> {
-  let decoded: Uint8Array[] = [];
-  const decoder = new Decompress((chunk) => {
-    if (chunk.length > 0) decoded.push(chunk);
-  });
-  const frames = new ZstdFrames(path);
-  const push = (piece: Uint8Array, final: boolean): Uint8Array[] => {
-    decoded = [];
-    try {
-      decoder.push(piece, final);
-    } catch (error) {
-      throw damaged(path, "zstd", error);
-    }
-    return decoded;
-  };
+  let frame = new ZstdFrame();
   for await (const chunk of stored) {
-    for (let at = 0; at < chunk.length; at += ZSTD_PUSH_BYTES) {
-      const piece = chunk.subarray(at, at + ZSTD_PUSH_BYTES);
-      frames.follow(piece);
-      yield* push(piece, false);
+    for (let at = 0; at < chunk.length;) {
+      const { taken, blocks } = decodeZstd(frame, chunk.subarray(at, at + ZSTD_PIECE_BYTES), path);
+      yield* blocks;
+      if (frame.hasEnded) frame = new ZstdFrame();
+      at += taken;
     }
   }
-  if (!frames.complete) throw truncated(path, "zstd");
-  yield* push(new Uint8Array(0), true);
+  if (!frame.isUntouched) throw truncated(path, "zstd");
 }
 
-/**
- * Follows the frame structure of a zstd stream (RFC 8878, section 3.1) ahead of the decoder, which does not
- * look at what would cost us: the size of the window, a dictionary that is needed, an end in mid-frame.
- */
-class ZstdFrames {
-  private readonly held = new Uint8Array(18);
-  private heldBytes = 0;
-  private expected: "frame" | "block" = "frame";
-  private skipBytes = 0;
-  private hasChecksum = false;
-
-  constructor(private readonly path: string) {}
-
-  /** True where the stream may end: between two frames. */
-  get complete(): boolean {
-    return this.expected === "frame" && this.heldBytes === 0 && this.skipBytes === 0;
+function decodeZstd(frame: ZstdFrame, bytes: Uint8Array, path: string): ReturnType<ZstdFrame["decode"]> {
+  try {
+    return frame.decode(bytes);
+  } catch (error) {
+    if (!(error instanceof ZstdUnsupported)) throw damaged(path, "zstd", error);
+    throw new GuestMmuError("UNSUPPORTED", { message: `${path}: ${error.message}.`, hint: error.hint });
   }
-
-  follow(piece: Uint8Array): void {
-    let at = 0;
-    while (at < piece.length) {
-      if (this.skipBytes > 0) {
-        const step = Math.min(this.skipBytes, piece.length - at);
-        this.skipBytes -= step;
-        at += step;
-        continue;
-      }
-      this.held[this.heldBytes++] = piece[at++]!;
-      const understood = this.expected === "frame" ? this.frameHeader() : this.blockHeader();
-      if (understood) this.heldBytes = 0;
-    }
-  }
-
-  private frameHeader(): boolean {
-    const held = this.held;
-    if (this.heldBytes < 5) return false;
-    const magic = littleEndian32(held, 0);
-    if (isSkippableMagic(magic)) {
-      if (this.heldBytes < 8) return false;
-      this.skipBytes = littleEndian32(held, 4);
-      return true;
-    }
-    if (magic !== ZSTD_MAGIC) {
-      throw damaged(this.path, "zstd", new Error("data after the last frame that are not a frame"));
-    }
-    const descriptor = held[4]!;
-    const singleSegment = (descriptor & 0x20) !== 0;
-    const dictionaryBytes = [0, 1, 2, 4][descriptor & 3]!;
-    const contentSizeBytes = [singleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6]!;
-    const dictionaryAt = singleSegment ? 5 : 6;
-    const contentSizeAt = dictionaryAt + dictionaryBytes;
-    if (this.heldBytes < contentSizeAt + contentSizeBytes) return false;
-    this.refuseDictionary(held.subarray(dictionaryAt, contentSizeAt));
-    this.refuseLargeWindow(
-      singleSegment
-        ? contentSize(held.subarray(contentSizeAt, contentSizeAt + contentSizeBytes))
-        : 2 ** (10 + (held[5]! >> 3)) * (1 + (held[5]! & 7) / 8),
-    );
-    this.hasChecksum = (descriptor & 4) !== 0;
-    this.expected = "block";
-    return true;
-  }
-
-  private blockHeader(): boolean {
-    if (this.heldBytes < 3) return false;
-    const header = this.held[0]! | (this.held[1]! << 8) | (this.held[2]! << 16);
-    const isRepeatedByte = ((header >> 1) & 3) === 1;
-    this.skipBytes = isRepeatedByte ? 1 : header >> 3;
-    if ((header & 1) !== 0) {
-      this.expected = "frame";
-      if (this.hasChecksum) this.skipBytes += 4;
-    }
-    return true;
-  }
-
-  private refuseDictionary(id: Uint8Array): void {
-    if (id.every((byte) => byte === 0)) return;
-    throw new GuestMmuError("UNSUPPORTED", {
-      message: `${this.path}: was compressed with a zstd dictionary, which is not part of the file.`,
-      hint: `Decompress it with its dictionary first: zstd -d -D DICTIONARY ${this.path}`,
-    });
-  }
-
-  private refuseLargeWindow(windowBytes: number): void {
-    if (windowBytes <= ZSTD_WINDOW_MAX_BYTES) return;
-    throw new GuestMmuError("UNSUPPORTED", {
-      message: `${this.path}: needs a zstd window of ${windowBytes} bytes, more than ${ZSTD_WINDOW_MAX_BYTES}.`,
-      hint: "Compress it again with --long=27 or less, or decompress it first.",
-    });
-  }
-}
-
-/** Content size field in bytes. The two-byte form counts from 256, which is nothing against the limit. */
-function contentSize(field: Uint8Array): number {
-  return field.reduceRight((sum, byte) => sum * 256 + byte, 0);
 }
 
 function truncated(path: string, format: "gzip" | "zstd", cause?: unknown): GuestMmuError {
