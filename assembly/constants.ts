@@ -18,6 +18,8 @@ export { BATCH_FAILED, Flush } from "./abi/cpu";
 export { MEASURE_FAILED, Measure } from "./x86/measure";
 export * from "./layout/fault";
 export * from "./layout/histogram";
+export * from "./layout/drive";
+export * from "./layout/guest";
 export * from "./layout/tlb";
 export * from "./layout/window";
 export * from "./layout/offsets";

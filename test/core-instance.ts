@@ -120,7 +120,8 @@ export class CoreInstance {
     this.core = instance.exports as unknown as CpuExports;
     const words = { ...DEFAULTS, ...configuration };
     const header = new DataView(memory.buffer);
-    for (const [name, at] of Object.entries(HEADER)) header.setUint32(at, words[name as keyof Configuration], true);
+    for (const [name, at] of Object.entries(HEADER))
+      header.setUint32(at, words[name as keyof Configuration], true);
     const size = this.core.plan() >>> 0;
     if (size === 0) throw new Error("the configuration does not fit");
     memory.grow(Math.ceil(size / 65536) - 1);
@@ -177,6 +178,7 @@ export class CoreInstance {
   /** Writes a register; throws unless the processor takes the value. */
   set(register: number, value: bigint, vcpu = 0): void {
     const status = this.core.registerWrite(vcpu, register, value);
-    if (status !== 0) throw new Error(`register ${register} refused 0x${value.toString(16)}: status ${status}`);
+    if (status !== 0)
+      throw new Error(`register ${register} refused 0x${value.toString(16)}: status ${status}`);
   }
 }

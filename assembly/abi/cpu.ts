@@ -7,7 +7,13 @@ import { resetCpu, readRegister, writeRegister } from "../x86/cpu";
 import { Measure, measure } from "../x86/measure";
 import { clearWindows, findWindow, putWindow } from "../x86/memory";
 import { tlbFlushAll, tlbFlushEpt, tlbFlushNonGlobal, tlbFlushVpid, tlbInvalidatePage } from "../x86/tlb";
-import { Translate, translateMiss, translateQuiet, translateRecorded, translateWindows } from "../x86/translate";
+import {
+  Translate,
+  translateMiss,
+  translateQuiet,
+  translateRecorded,
+  translateWindows,
+} from "../x86/translate";
 
 /** Sets the vCPU up as after INIT: protected mode without paging, TLB empty. */
 export function cpuReset(vcpu: u32): void {
@@ -54,7 +60,12 @@ export function translateBatch(vcpu: u32, count: u32, access: Access): u32 {
     let host = Translate.hit(actor, gva, access);
     if (host == 0) host = translateMiss(actor, gva, access);
     if (host) done++;
-    store<u64>(at, host ? <u64>(host - Map.frame(0)) : BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | ((<u64>load<u32>(actor + WALK_OUTCOME, 4)) << 16));
+    store<u64>(
+      at,
+      host
+        ? <u64>(host - Map.frame(0))
+        : BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | ((<u64>load<u32>(actor + WALK_OUTCOME, 4)) << 16),
+    );
   }
   return done;
 }
@@ -125,6 +136,14 @@ export function windowClear(): void {
  * For benchmarks: repeats a `Measure` over `pages` (a power of two) pages from `base`, in the order of a xorshift
  * generator, each address dependent on the result before or not. Returns a digest, all ones if a walk failed.
  */
-export function measureWalk(vcpu: u32, what: Measure, dependent: bool, base: u64, pages: u32, count: u32, seed: u64): u64 {
+export function measureWalk(
+  vcpu: u32,
+  what: Measure,
+  dependent: bool,
+  base: u64,
+  pages: u32,
+  count: u32,
+  seed: u64,
+): u64 {
   return measure(what, dependent, Map.actor(vcpu), base, pages, count, seed);
 }

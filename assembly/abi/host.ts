@@ -9,7 +9,12 @@ import { checkBalance } from "../host/balance";
 import { Gup, gup, gupFast, hostMappingShift } from "../host/gup";
 import { hostFault } from "../host/fault";
 import { flushHostTlb } from "../host/gather";
-import { hostDontneed as dontneed, hostMmap as mmap, hostMprotect as mprotect, hostMunmap as munmap } from "../host/mm";
+import {
+  hostDontneed as dontneed,
+  hostMmap as mmap,
+  hostMprotect as mprotect,
+  hostMunmap as munmap,
+} from "../host/mm";
 import { getPage, headOf, putPage } from "../host/page";
 import { allocBlock, allocPage, drainAll, freeFrames } from "../host/pool";
 import { HostStatus } from "../host/status";
@@ -43,11 +48,11 @@ export function hostDontneed(actor: u32, hva: u64, length: u64): HostStatus {
 /** Faults every page of [hva, hva + length) in, for a write if `write` is not 0. Stops at the first that fails. */
 export function hostTouch(actor: u32, hva: u64, length: u64, write: u32): HostStatus {
   const a = Map.actor(actor);
-  for (let at = hva, end = hva + length; at < end; ) {
+  for (let at = hva, end = hva + length; at < end;) {
     const status = hostFault(a, MM_BASE, at, write != 0);
     if (status != HostStatus.Ok) return status;
     const shift = hostMappingShift(a, MM_BASE, at);
-    const size = <u64>1 << (shift ? shift : 12);
+    const size = (<u64>1) << (shift ? shift : 12);
     at = (at & ~(size - 1)) + size;
   }
   return HostStatus.Ok;
@@ -57,7 +62,7 @@ export function hostTouch(actor: u32, hva: u64, length: u64, write: u32): HostSt
 export function hostGupEach(actor: u32, hva: u64, pages: u32, write: u32): u32 {
   const a = Map.actor(actor);
   for (let i: u32 = 0; i < pages; i++) {
-    const found = gup(a, MM_BASE, hva + (<u64>i << 12), write != 0);
+    const found = gup(a, MM_BASE, hva + ((<u64>i) << 12), write != 0);
     if (Gup.status(found) != HostStatus.Ok) return i;
     putPage(Map.page(Gup.pfn(found)), a);
   }

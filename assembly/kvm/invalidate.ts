@@ -113,7 +113,7 @@ export function invalidateStart(actor: usize, start: u64, end: u64): void {
     beginLocked();
     locked = true;
   }
-  let flush = false;
+  let flush: bool = false;
   const slots = Slots.active();
   for (let i = slotsBelow(slots, end); i > 0; i--) {
     const row = changetype<SlotByHva>(Slots.byHva(slots, i - 1));

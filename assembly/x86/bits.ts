@@ -88,7 +88,18 @@ export const CR4_PKE: u64 = 1 << 22;
 export const CR4_PKS: u64 = 1 << 24;
 /** What may be set: everything above, VME to MCE, PCE, OSFXSR, OSXMMEXCPT and UMIP. */
 export const CR4_VALID: u64 =
-  0x7f | CR4_PGE | (0xf << 8) | CR4_LA57 | CR4_VMXE | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS;
+  0x7f |
+  CR4_PGE |
+  (0xf << 8) |
+  CR4_LA57 |
+  CR4_VMXE |
+  CR4_FSGSBASE |
+  CR4_PCIDE |
+  CR4_OSXSAVE |
+  CR4_SMEP |
+  CR4_SMAP |
+  CR4_PKE |
+  CR4_PKS;
 
 export const EFER_SCE: u64 = 1 << 0;
 export const EFER_LME: u64 = 1 << 8;

@@ -11,13 +11,11 @@ import {
   CPU_DENY_TABLE,
   CPU_EFER,
   CPU_EPTP,
-  CPU_GENERATION,
-  CPU_KEPT_GENERATION,
-  CPU_LARGE_SEEN,
   CPU_MODE,
   CPU_NESTED_RESERVED,
   CPU_NESTED_ROOT,
   CPU_NESTED_TEST,
+  CPU_NO_WALK_CACHE,
   CPU_PKRS,
   CPU_PKRU,
   CPU_RESERVED,
@@ -91,19 +89,19 @@ import {
   OBSTACLE_USER_KEYS,
   OBSTACLE_XD,
 } from "./rights";
-import { tlbFlushAll, tlbFlushNonGlobal, tlbFlushPcid } from "./tlb";
+import { tlbDropTablePages, tlbFlushAll, tlbFlushNonGlobal, tlbFlushPcid } from "./tlb";
 import { Kind } from "./walk";
 
 /** Tests of register bits. */
 class Has {
   @inline static cr0(vcpu: usize, bit: u64): bool {
-    return (load<u32>(vcpu + CPU_CR0) & <u32>bit) != 0;
+    return (load<u32>(vcpu + CPU_CR0) & (<u32>bit)) != 0;
   }
   @inline static cr4(vcpu: usize, bit: u64): bool {
-    return (load<u32>(vcpu + CPU_CR4) & <u32>bit) != 0;
+    return (load<u32>(vcpu + CPU_CR4) & (<u32>bit)) != 0;
   }
   @inline static efer(vcpu: usize, bit: u64): bool {
-    return (load<u32>(vcpu + CPU_EFER) & <u32>bit) != 0;
+    return (load<u32>(vcpu + CPU_EFER) & (<u32>bit)) != 0;
   }
 }
 
@@ -126,8 +124,12 @@ export function resetCpu(vcpu: usize): void {
   store<u32>(vcpu + CPU_TLB_MASK, small - (1 << TLB_ENTRY_SHIFT));
   store<u32>(vcpu + CPU_TLB_LARGE_BASE, h.tlbLargeEntries ? base + small : 0);
   store<u32>(vcpu + CPU_TLB_LARGE_MASK, (h.tlbLargeEntries - 1) << TLB_ENTRY_SHIFT);
-  store<u32>(vcpu + CPU_WALK_CACHE_BASE, h.walkCacheEntries ? <u32>Map.walkCache(vcpu) : 0);
-  store<u32>(vcpu + CPU_WALK_CACHE_MASK, (h.walkCacheEntries - 1) << WALK_CACHE_ENTRY_SHIFT);
+  const rows = h.walkCacheEntries ? Map.walkCache(vcpu) : vcpu + CPU_NO_WALK_CACHE;
+  store<u32>(vcpu + CPU_WALK_CACHE_BASE, <u32>rows);
+  store<u32>(
+    vcpu + CPU_WALK_CACHE_MASK,
+    h.walkCacheEntries ? (h.walkCacheEntries - 1) << WALK_CACHE_ENTRY_SHIFT : 0,
+  );
   tlbFlushAll(vcpu);
   updateDerived(vcpu);
 }
@@ -157,12 +159,13 @@ function denyGuest(vcpu: usize, access: Access): u64 {
   if (protect) deny |= OBSTACLE_READ_ONLY;
   if (fetch && Has.efer(vcpu, EFER_NXE)) deny |= OBSTACLE_XD;
   if (!user) {
-    const lifted = (load<u32>(vcpu + CPU_RFLAGS) & <u32>RFLAGS_AC) != 0 && !Kind.isImplicit(access);
+    const lifted = (load<u32>(vcpu + CPU_RFLAGS) & (<u32>RFLAGS_AC)) != 0 && !Kind.isImplicit(access);
     if (fetch ? Has.cr4(vcpu, CR4_SMEP) : Has.cr4(vcpu, CR4_SMAP) && !lifted) deny |= OBSTACLE_USER;
   }
   if (fetch) return deny;
   if (Has.cr4(vcpu, CR4_PKE)) deny |= closedKeys(load<u32>(vcpu + CPU_PKRU), protect) << OBSTACLE_USER_KEYS;
-  if (Has.cr4(vcpu, CR4_PKS)) deny |= closedKeys(load<u32>(vcpu + CPU_PKRS), protect) << OBSTACLE_SUPERVISOR_KEYS;
+  if (Has.cr4(vcpu, CR4_PKS))
+    deny |= closedKeys(load<u32>(vcpu + CPU_PKRS), protect) << OBSTACLE_SUPERVISOR_KEYS;
   return deny;
 }
 
@@ -229,7 +232,7 @@ function writeCr0(vcpu: usize, value: u64): RegisterWrite {
   if (!paging && Has.cr4(vcpu, CR4_PCIDE)) return RegisterWrite.GeneralProtection;
   store<u32>(vcpu + CPU_CR0, <u32>(value | CR0_ET));
   const efer = load<u32>(vcpu + CPU_EFER) & ~(<u32>EFER_LMA);
-  store<u32>(vcpu + CPU_EFER, paging ? efer | <u32>EFER_LMA : efer);
+  store<u32>(vcpu + CPU_EFER, paging ? efer | (<u32>EFER_LMA) : efer);
   if (paging != was) tlbFlushAll(vcpu);
   return RegisterWrite.Ok;
 }
@@ -251,14 +254,15 @@ function writeCr3(vcpu: usize, value: u64): RegisterWrite {
 /** MOV to CR4: flushes all on a change of PGE or PAE, when PCIDE falls and when SMEP rises. */
 function writeCr4(vcpu: usize, value: u64): RegisterWrite {
   if (value & ~CR4_VALID) return RegisterWrite.GeneralProtection;
-  const changed = value ^ <u64>load<u32>(vcpu + CPU_CR4);
+  const changed = value ^ (<u64>load<u32>(vcpu + CPU_CR4));
   const long = Has.efer(vcpu, EFER_LMA);
   if (long && (changed & CR4_LA57 || !(value & CR4_PAE))) return RegisterWrite.GeneralProtection;
   if (changed & value & CR4_PCIDE && (!long || load<u64>(vcpu + CPU_CR3) & CR3_PCID)) {
     return RegisterWrite.GeneralProtection;
   }
   store<u32>(vcpu + CPU_CR4, <u32>value);
-  if (changed & (CR4_PGE | CR4_PAE) || changed & ~value & CR4_PCIDE || changed & value & CR4_SMEP) tlbFlushAll(vcpu);
+  if (changed & (CR4_PGE | CR4_PAE) || changed & ~value & CR4_PCIDE || changed & value & CR4_SMEP)
+    tlbFlushAll(vcpu);
   return RegisterWrite.Ok;
 }
 
@@ -266,8 +270,8 @@ function writeCr4(vcpu: usize, value: u64): RegisterWrite {
 function writeEfer(vcpu: usize, value: u64): RegisterWrite {
   if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) return RegisterWrite.GeneralProtection;
   const old = load<u32>(vcpu + CPU_EFER);
-  if ((<u32>value ^ old) & <u32>EFER_LME && Has.cr0(vcpu, CR0_PG)) return RegisterWrite.GeneralProtection;
-  store<u32>(vcpu + CPU_EFER, (<u32>value & ~(<u32>EFER_LMA)) | (old & <u32>EFER_LMA));
+  if (((<u32>value) ^ old) & (<u32>EFER_LME) && Has.cr0(vcpu, CR0_PG)) return RegisterWrite.GeneralProtection;
+  store<u32>(vcpu + CPU_EFER, ((<u32>value) & ~(<u32>EFER_LMA)) | (old & (<u32>EFER_LMA)));
   return RegisterWrite.Ok;
 }
 
@@ -279,6 +283,8 @@ function writeEptp(vcpu: usize, value: u64): RegisterWrite {
     const reserved = 0xf80 | (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
     if ((type != 0 && type != 6) || levels != 3 || value & reserved) return RegisterWrite.GeneralProtection;
   }
+  // Rows of the walk cache do not say which EPT they come from.
+  if (value != load<u64>(vcpu + CPU_EPTP)) tlbDropTablePages(vcpu);
   store<u64>(vcpu + CPU_EPTP, value);
   return RegisterWrite.Ok;
 }

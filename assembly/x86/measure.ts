@@ -4,7 +4,7 @@
 import { Access } from "../layout/walk";
 import { Translation } from "./rights";
 import { Tlb } from "./tlb";
-import { GuestWalk } from "./walk";
+import { guestFast, guestNestedFast } from "./walk";
 
 /** What is repeated. */
 export enum Measure {
@@ -24,7 +24,15 @@ class Kernel {
    * `count` reads of `mask + 1` pages from `base`. Dependent: each address is known only when the read before it is
    * done. Both constants fold, and with them the dependency itself: a run-time switch would keep it.
    */
-  @inline static run(what: Measure, dependent: bool, vcpu: usize, base: u64, mask: u64, count: u32, seed: u64): u64 {
+  @inline static run(
+    what: Measure,
+    dependent: bool,
+    vcpu: usize,
+    base: u64,
+    mask: u64,
+    count: u32,
+    seed: u64,
+  ): u64 {
     let x = seed;
     let last: u64 = 0;
     let digest: u64 = 0;
@@ -34,16 +42,14 @@ class Kernel {
       x ^= x << 17;
       const index = dependent ? x ^ (last >> 12) : x;
       const gva = base + ((index & mask) << 12);
-      let value: u64 = 0;
+      let value: u64;
       if (what == Measure.TlbLoad) {
         const host = Tlb.hit(vcpu, gva, Access.Read);
         if (host == 0) return MEASURE_FAILED;
         value = load<u64>(host);
       } else {
         const t =
-          what == Measure.Walk
-            ? GuestWalk.fast(vcpu, gva, Access.Read)
-            : GuestWalk.fastNested(vcpu, gva, Access.Read);
+          what == Measure.Walk ? guestFast(vcpu, gva, Access.Read) : guestNestedFast(vcpu, gva, Access.Read);
         if (t == 0) return MEASURE_FAILED;
         value = Translation.page(t);
       }
@@ -74,15 +80,29 @@ function tlbIndependent(vcpu: usize, base: u64, mask: u64, count: u32, seed: u64
 }
 
 /** Runs a kernel over `pages` (a power of two) pages from `base`. */
-export function measure(what: Measure, dependent: bool, vcpu: usize, base: u64, pages: u32, count: u32, seed: u64): u64 {
+export function measure(
+  what: Measure,
+  dependent: bool,
+  vcpu: usize,
+  base: u64,
+  pages: u32,
+  count: u32,
+  seed: u64,
+): u64 {
   const mask: u64 = <u64>pages - 1;
   switch (what) {
     case Measure.Walk:
-      return dependent ? walkDependent(vcpu, base, mask, count, seed) : walkIndependent(vcpu, base, mask, count, seed);
+      return dependent
+        ? walkDependent(vcpu, base, mask, count, seed)
+        : walkIndependent(vcpu, base, mask, count, seed);
     case Measure.NestedWalk:
-      return dependent ? nestedDependent(vcpu, base, mask, count, seed) : nestedIndependent(vcpu, base, mask, count, seed);
+      return dependent
+        ? nestedDependent(vcpu, base, mask, count, seed)
+        : nestedIndependent(vcpu, base, mask, count, seed);
     case Measure.TlbLoad:
-      return dependent ? tlbDependent(vcpu, base, mask, count, seed) : tlbIndependent(vcpu, base, mask, count, seed);
+      return dependent
+        ? tlbDependent(vcpu, base, mask, count, seed)
+        : tlbIndependent(vcpu, base, mask, count, seed);
     default:
       return MEASURE_FAILED;
   }

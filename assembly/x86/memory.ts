@@ -3,7 +3,9 @@
 //
 //   Frames    physical memory is the frames region: a pfn is an index into it
 //   Windows   physical pages lie anywhere; the window table holds copies, and a miss ends the walk with `Missing`
-//   Nested    (with either) the tables are guest-physical: each of their addresses goes through EPT first (x86/walk.ts)
+//
+// Below EPT the guest's tables are guest-physical: each of their addresses goes through a nested walk first, of the same
+// policy (x86/walk.ts).
 
 import { Map, PAGE_SHIFT } from "../layout/map";
 import { WINDOW_HOST, WINDOW_KEY, WINDOW_ROW_SHIFT, WINDOW_USED } from "../layout/window";
@@ -11,14 +13,12 @@ import { WINDOW_HOST, WINDOW_KEY, WINDOW_ROW_SHIFT, WINDOW_USED } from "../layou
 export enum Policy {
   Frames = 0,
   Windows = 1,
-  /** A bit, to be combined with one of those. */
-  Nested = 2,
 }
 
 export class Memory {
   /** Bytes of physical memory, with the frames policy. */
   @inline static get limit(): u64 {
-    return <u64>Map.frameCount << PAGE_SHIFT;
+    return (<u64>Map.frameCount) << PAGE_SHIFT;
   }
   /** Where physical address `pa`, which is below `limit`, lies in this memory. */
   @inline static frame(pa: u64): usize {
@@ -26,7 +26,7 @@ export class Memory {
   }
   /** Where physical address `pa` lies in this memory; 0 if no frame or window holds it. */
   @inline static locate(policy: Policy, pa: u64): usize {
-    if (policy & Policy.Windows) return findWindow(pa);
+    if (policy == Policy.Windows) return findWindow(pa);
     return pa < Memory.limit ? Memory.frame(pa) : 0;
   }
 }
@@ -53,12 +53,12 @@ function findRow(pfn: u64): usize {
 export function findWindow(pa: u64): usize {
   const row = findRow(pa >> PAGE_SHIFT);
   if (row == 0 || load<u64>(row + WINDOW_KEY) == 0) return 0;
-  return <usize>load<u32>(row + WINDOW_HOST) + (<usize>pa & 0xfff);
+  return <usize>load<u32>(row + WINDOW_HOST) + ((<usize>pa) & 0xfff);
 }
 
 /** Drops all windows: what was written to them is lost, unless the host has read it back. */
 export function clearWindows(): void {
-  if (Map.windowCount) memory.fill(Map.windows, 0, <usize>Map.windowCount << WINDOW_ROW_SHIFT);
+  if (Map.windowCount) memory.fill(Map.windows, 0, (<usize>Map.windowCount) << WINDOW_ROW_SHIFT);
 }
 
 /**
@@ -86,5 +86,5 @@ export function putWindow(pa: u64): usize {
 
 /** First page of the window region: after the rows, page aligned. */
 function windowPages(): usize {
-  return (Map.windows + (<usize>Map.windowCount << WINDOW_ROW_SHIFT) + 0xfff) & ~0xfff;
+  return (Map.windows + ((<usize>Map.windowCount) << WINDOW_ROW_SHIFT) + 0xfff) & ~0xfff;
 }

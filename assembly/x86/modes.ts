@@ -52,11 +52,11 @@ export class Mode {
   }
   /** Byte offset, in its table, of the entry of `level` that translates `address`. */
   @inline static offset(level: u32, address: u64): usize {
-    return <usize>(address >> (9 * level)) & 0xff8;
+    return (<usize>(address >> (9 * level))) & 0xff8;
   }
   /** True if bits 63 to the top of the mode's address all equal the highest bit that is translated. */
   @inline static canonical(mode: u32, address: u64): bool {
     const unused: u64 = 64 - 9 - Mode.topShift(mode);
-    return <u64>(<i64>(address << unused) >> unused) == address;
+    return <u64>((<i64>(address << unused)) >> unused) == address;
   }
 }

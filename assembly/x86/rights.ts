@@ -65,7 +65,7 @@ export class Obstacles {
   }
   /** Those of a nested walk that concern guest R, W and X: as the exit qualification shows them. */
   @inline static nestedRights(obstacles: u64): u32 {
-    return <u32>(~obstacles >> EPT_RIGHTS_SHIFT) & 7;
+    return (<u32>(~obstacles >> EPT_RIGHTS_SHIFT)) & 7;
   }
 }
 
@@ -89,10 +89,10 @@ export class Translation {
     return t & OBSTACLES;
   }
   @inline static size(t: u64): u32 {
-    return <u32>(t >> SIZE_SHIFT) & 3;
+    return (<u32>(t >> SIZE_SHIFT)) & 3;
   }
   @inline static guestSize(t: u64): u32 {
-    return <u32>(t >> GUEST_SIZE_SHIFT) & 3;
+    return (<u32>(t >> GUEST_SIZE_SHIFT)) & 3;
   }
   @inline static key(t: u64): u64 {
     return (t >> PTE_KEY_SHIFT) & 15;
@@ -103,7 +103,7 @@ export class Translation {
     return (
       obstacles |
       Obstacles.key(Translation.key(t), obstacles) |
-      (<u64>Translation.guestSize(t) << ENTRY_GUEST_SIZE_SHIFT)
+      ((<u64>Translation.guestSize(t)) << ENTRY_GUEST_SIZE_SHIFT)
     );
   }
   /** True if an access with this deny mask may not use the translation. */
@@ -120,6 +120,6 @@ export class Rights {
     return 12 + 9 * ((rights >> ENTRY_GUEST_SIZE_SHIFT) & 3);
   }
   @inline static guestSize(rights: u64): u32 {
-    return <u32>(rights >> ENTRY_GUEST_SIZE_SHIFT) & 3;
+    return (<u32>(rights >> ENTRY_GUEST_SIZE_SHIFT)) & 3;
   }
 }

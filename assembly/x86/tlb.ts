@@ -15,6 +15,8 @@ import {
   CPU_TLB_LARGE_BASE,
   CPU_TLB_LARGE_MASK,
   CPU_TLB_MASK,
+  CPU_WALK_CACHE_BASE,
+  CPU_WALK_CACHE_MASK,
 } from "../layout/cpu";
 import {
   TLB_ADDEND,
@@ -28,7 +30,6 @@ import {
   TLB_TAG,
 } from "../layout/tlb";
 import { Access } from "../layout/walk";
-import { CPU_WALK_CACHE_BASE, CPU_WALK_CACHE_MASK } from "../layout/cpu";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
 import { Memory } from "./memory";
 import { Rights, TRANSLATION_GLOBAL, Translation } from "./rights";
@@ -43,7 +44,7 @@ export class Tlb {
   /** Address in this memory of the byte at `gva`; 0 unless the TLB has it and the access is allowed. */
   @inline static hit(vcpu: usize, gva: u64, access: Access): usize {
     const page = gva >> 12;
-    const place = (<u32>page << TLB_ENTRY_SHIFT) & load<u32>(vcpu + CPU_TLB_MASK);
+    const place = ((<u32>page) << TLB_ENTRY_SHIFT) & load<u32>(vcpu + CPU_TLB_MASK);
     const entry: usize = <usize>load<u32>(vcpu + CPU_TLB_BASE) + place;
     if (
       load<u64>(entry + TLB_TAG) != page ||
@@ -58,11 +59,14 @@ export class Tlb {
 
   /** Place of the 4-KByte entry for `gva`. */
   @inline static slot(vcpu: usize, gva: u64): usize {
-    return load<u32>(vcpu + CPU_TLB_BASE) + ((<u32>(gva >> 12) << TLB_ENTRY_SHIFT) & load<u32>(vcpu + CPU_TLB_MASK));
+    return (
+      load<u32>(vcpu + CPU_TLB_BASE) +
+      (((<u32>(gva >> 12)) << TLB_ENTRY_SHIFT) & load<u32>(vcpu + CPU_TLB_MASK))
+    );
   }
   /** Place of the entry for `gva` in a large page of size 1 (2 MByte) or 2 (1 GByte). */
   @inline static largeSlot(vcpu: usize, gva: u64, size: u32): usize {
-    const index = <u32>(gva >> (12 + 9 * size)) << TLB_ENTRY_SHIFT;
+    const index = (<u32>(gva >> (12 + 9 * size))) << TLB_ENTRY_SHIFT;
     return load<u32>(vcpu + CPU_TLB_LARGE_BASE) + (index & load<u32>(vcpu + CPU_TLB_LARGE_MASK));
   }
   @inline static largeTag(gva: u64, size: u32): u64 {
@@ -151,8 +155,7 @@ function nextGeneration(vcpu: usize): u32 {
   if (generation == 0) {
     const base = load<u32>(vcpu + CPU_TLB_BASE);
     memory.fill(base, 0, endOfTlb(vcpu) - base);
-    const rows = load<u32>(vcpu + CPU_WALK_CACHE_BASE);
-    if (rows) memory.fill(rows, 0, load<u32>(vcpu + CPU_WALK_CACHE_MASK) + (1 << WALK_CACHE_ENTRY_SHIFT));
+    tlbDropTablePages(vcpu);
     store<u32>(vcpu + CPU_KEPT_GENERATION, 1);
     generation = 1;
   }
@@ -193,14 +196,13 @@ export function tlbFlushVpid(vcpu: usize, vpid: u32): void {
 /** INVEPT, single context: every entry made with this EP4TA. */
 export function tlbFlushEpt(vcpu: usize, eptp: u64): void {
   flushMatching(vcpu, (eptp >> 12) << 28, TLB_CONTEXT_EP4TA, false);
-  // Rows of the walk cache tell no EP4TA apart once they are filled: they go by generation.
-  tlbDropCachedTables(vcpu);
+  tlbDropTablePages(vcpu);
 }
 
 /** Empties the walk cache alone. */
-export function tlbDropCachedTables(vcpu: usize): void {
+export function tlbDropTablePages(vcpu: usize): void {
   const rows = load<u32>(vcpu + CPU_WALK_CACHE_BASE);
-  if (rows) memory.fill(rows, 0, load<u32>(vcpu + CPU_WALK_CACHE_MASK) + (1 << WALK_CACHE_ENTRY_SHIFT));
+  memory.fill(rows, 0, load<u32>(vcpu + CPU_WALK_CACHE_MASK) + (1 << WALK_CACHE_ENTRY_SHIFT));
 }
 
 /** True if an entry translates the guest page of `gva` for the present PCID or globally. */

@@ -14,15 +14,14 @@ import {
   WALK_STEP_COUNT,
 } from "../layout/walk";
 import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
-import { Memory, Policy } from "./memory";
+import { Memory } from "./memory";
 import { TRANSLATION_GLOBAL, Translation } from "./rights";
 import { Tlb, tlbFill, tlbInvalidatePage, tlbSecondLook } from "./tlb";
 import {
-  GuestWalk,
   Kind,
+  guestFast,
   guestFrames,
-  guestNestedFrames,
-  guestNestedWindows,
+  guestNestedFast,
   guestWindows,
   nestedFast,
   nestedFrames,
@@ -42,8 +41,8 @@ export class Translate {
 /** The form without frills, of the dimensions in force; 0 if it does not apply. */
 function walkFast(vcpu: usize, gva: u64, access: Access): u64 {
   const shape = load<u32>(vcpu + CPU_SHAPE);
-  if (shape == Shape.Both) return GuestWalk.fastNested(vcpu, gva, access);
-  if (shape == Shape.Guest) return GuestWalk.fast(vcpu, gva, access);
+  if (shape == Shape.Both) return guestNestedFast(vcpu, gva, access);
+  if (shape == Shape.Guest) return guestFast(vcpu, gva, access);
   if (shape == Shape.None) return 0;
   const t = nestedFast(vcpu, gva);
   return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
@@ -62,13 +61,7 @@ function walkRecorded(vcpu: usize, gva: u64, access: Access, effects: bool, wind
   store<u32>(vcpu + WALK_STEP_COUNT, 0);
   let t = identity(gva);
   if (shape & Shape.Guest) {
-    if (shape & Shape.Ept) {
-      t = windows
-        ? guestNestedWindows(vcpu, gva, access, effects)
-        : guestNestedFrames(vcpu, gva, access, effects);
-    } else {
-      t = windows ? guestWindows(vcpu, gva, access, effects) : guestFrames(vcpu, gva, access, effects);
-    }
+    t = windows ? guestWindows(vcpu, gva, access, effects) : guestFrames(vcpu, gva, access, effects);
     if (t == 0) return 0;
     store<u64>(vcpu + WALK_GPA, Translation.page(t) | (gva & 0xfff));
   }
@@ -98,7 +91,7 @@ function walkFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
 
 /** Enters the translation in the TLB: as a global one only while CR4.PGE is set. */
 function enter(vcpu: usize, gva: u64, t: u64): usize {
-  const pge = (load<u32>(vcpu + CPU_CR4) & <u32>CR4_PGE) != 0;
+  const pge = (load<u32>(vcpu + CPU_CR4) & (<u32>CR4_PGE)) != 0;
   return tlbFill(vcpu, gva, pge ? t : t & ~TRANSLATION_GLOBAL);
 }
 

@@ -8,14 +8,33 @@
 //
 // A walk returns a `Translation` (x86/rights.ts).
 
-import { CPU_CR3, CPU_CR4, CPU_DENY, CPU_DENY_TABLE, CPU_EFER, CPU_EPTP, CPU_MODE, CPU_NESTED_RESERVED } from "../layout/cpu";
-import { CPU_CPL, CPU_NESTED_ROOT, CPU_NESTED_TEST, CPU_RESERVED, CPU_ROOT, CPU_TEST } from "../layout/cpu";
+import {
+  CPU_CPL,
+  CPU_CR3,
+  CPU_CR4,
+  CPU_DENY,
+  CPU_DENY_TABLE,
+  CPU_EFER,
+  CPU_EPTP,
+  CPU_KEPT_GENERATION,
+  CPU_MODE,
+  CPU_NESTED_RESERVED,
+  CPU_NESTED_ROOT,
+  CPU_NESTED_TEST,
+  CPU_NO_WALK_CACHE,
+  CPU_RESERVED,
+  CPU_ROOT,
+  CPU_SHAPE,
+  CPU_TEST,
+  CPU_WALK_CACHE_BASE,
+  CPU_WALK_CACHE_MASK,
+  Shape,
+} from "../layout/cpu";
 import {
   Access,
   Outcome,
   WALK_ERROR,
   WALK_GPA,
-  WALK_GVA,
   WALK_OUTCOME,
   WALK_PA,
   WALK_STEPS,
@@ -24,6 +43,12 @@ import {
   WALK_STEP_NESTED,
   WALK_STEP_SHIFT,
 } from "../layout/walk";
+import {
+  WALK_CACHE_ENTRY_SHIFT,
+  WALK_CACHE_GENERATION,
+  WALK_CACHE_HOST,
+  WALK_CACHE_TAG,
+} from "../layout/walkcache";
 import { Ops, Order } from "../sync/ops";
 import {
   CR4_SMEP,
@@ -34,7 +59,6 @@ import {
   EPT_PS,
   EPT_RWX,
   EPT_VIOLATION_FETCH,
-  EPT_VIOLATION_FINAL,
   EPT_VIOLATION_LINEAR,
   EPT_VIOLATION_READ,
   EPT_VIOLATION_RIGHTS_SHIFT,
@@ -75,7 +99,7 @@ export class Kind {
   }
   /** Deny mask of the access in the present control state. */
   @inline static deny(vcpu: usize, access: Access): u64 {
-    return load<u64>(vcpu + CPU_DENY + (<usize>access << 3));
+    return load<u64>(vcpu + CPU_DENY + ((<usize>access) << 3));
   }
 }
 
@@ -103,7 +127,7 @@ function pageFault(vcpu: usize, access: Access, cause: u32): u64 {
   if (Kind.isWrite(access)) error |= PFERR_WR;
   if (load<u32>(vcpu + CPU_CPL) == 3 && !Kind.isImplicit(access)) error |= PFERR_US;
   if (access == Access.Fetch) {
-    const told = load<u32>(vcpu + CPU_EFER) & <u32>EFER_NXE || load<u32>(vcpu + CPU_CR4) & <u32>CR4_SMEP;
+    const told = load<u32>(vcpu + CPU_EFER) & (<u32>EFER_NXE) || load<u32>(vcpu + CPU_CR4) & (<u32>CR4_SMEP);
     if (told) error |= PFERR_ID;
   }
   return endWalk(vcpu, Outcome.PageFault, error);
@@ -152,7 +176,15 @@ export class NestedWalk {
    * Everything. `bits` are the rights needed (`Kind.nested`); `final` is EPT_VIOLATION_FINAL or 0; without `effects` no
    * flag is set; with `record` the steps are written down.
    */
-  @inline static loop(policy: Policy, vcpu: usize, gpa: u64, bits: u32, final: u32, effects: bool, record: bool): u64 {
+  @inline static loop(
+    policy: Policy,
+    vcpu: usize,
+    gpa: u64,
+    bits: u32,
+    final: u32,
+    effects: bool,
+    record: bool,
+  ): u64 {
     const eptp = load<u64>(vcpu + CPU_EPTP);
     const common = load<u64>(vcpu + CPU_NESTED_RESERVED);
     const flags = effects && (eptp & EPTP_AD) != 0;
@@ -173,7 +205,7 @@ export class NestedWalk {
         return endNested(vcpu, gpa, Outcome.EptMisconfiguration, 0);
       }
       if (leaf && (all & entry & bits) != bits) {
-        const found = <u32>(all & entry) << EPT_VIOLATION_RIGHTS_SHIFT;
+        const found = (<u32>(all & entry)) << EPT_VIOLATION_RIGHTS_SHIFT;
         return endNested(vcpu, gpa, Outcome.EptViolation, what | found);
       }
       const set = EPT_A | (leaf && bits & EPT_VIOLATION_WRITE ? EPT_D : 0);
@@ -199,15 +231,29 @@ export function nestedFast(vcpu: usize, gpa: u64): u64 {
 export function nestedFrames(vcpu: usize, gpa: u64, bits: u32, final: u32, effects: bool, record: bool): u64 {
   return NestedWalk.loop(Policy.Frames, vcpu, gpa, bits, final, effects, record);
 }
-export function nestedWindows(vcpu: usize, gpa: u64, bits: u32, final: u32, effects: bool, record: bool): u64 {
+export function nestedWindows(
+  vcpu: usize,
+  gpa: u64,
+  bits: u32,
+  final: u32,
+  effects: bool,
+  record: bool,
+): u64 {
   return NestedWalk.loop(Policy.Windows, vcpu, gpa, bits, final, effects, record);
 }
 
 /** A place in a guest's table. */
 class TableEntry {
   /** Where it lies in this memory, through EPT if there is one; 0 and the record if it cannot be reached. */
-  @inline static locate(policy: Policy, vcpu: usize, pa: u64, write: bool, effects: bool, record: bool): usize {
-    if (!(policy & Policy.Nested)) {
+  @inline static locate(
+    policy: Policy,
+    vcpu: usize,
+    pa: u64,
+    write: bool,
+    effects: bool,
+    record: bool,
+  ): usize {
+    if (!(load<u32>(vcpu + CPU_SHAPE) & Shape.Ept)) {
       const at = Memory.locate(policy, pa);
       return at ? at : missing(vcpu, pa);
     }
@@ -215,7 +261,7 @@ class TableEntry {
     const counts = write || (load<u64>(vcpu + CPU_EPTP) & EPTP_AD) != 0;
     const bits = EPT_VIOLATION_READ | (counts ? EPT_VIOLATION_WRITE : 0);
     const t =
-      policy & Policy.Windows
+      policy == Policy.Windows
         ? nestedWindows(vcpu, pa, bits, 0, effects, record)
         : nestedFrames(vcpu, pa, bits, 0, effects, record);
     if (t == 0) return 0;
@@ -223,6 +269,39 @@ class TableEntry {
     const at = Memory.locate(policy, hpa);
     return at ? at : missing(vcpu, hpa);
   }
+}
+
+/** A page of the guest's tables, found by way of the walk cache. */
+class TablePage {
+  /** Where it lies in this memory; 0 unless EPT lets it be read as a table, with nothing to set. */
+  @inline static find(vcpu: usize, gpa: u64): usize {
+    const row = TablePage.row(vcpu, gpa);
+    if (
+      load<u64>(row + WALK_CACHE_TAG) == gpa &&
+      load<u32>(row + WALK_CACHE_GENERATION) == load<u32>(vcpu + CPU_KEPT_GENERATION)
+    ) {
+      return load<u32>(row + WALK_CACHE_HOST);
+    }
+    return findTablePage(vcpu, gpa);
+  }
+  /** The row for this page. A vCPU without a cache has one that is never filled. */
+  @inline static row(vcpu: usize, gpa: u64): usize {
+    const place = ((<u32>gpa) >> (12 - WALK_CACHE_ENTRY_SHIFT)) & load<u32>(vcpu + CPU_WALK_CACHE_MASK);
+    return <usize>load<u32>(vcpu + CPU_WALK_CACHE_BASE) + place;
+  }
+}
+
+function findTablePage(vcpu: usize, gpa: u64): usize {
+  const t = nestedFast(vcpu, gpa);
+  if (t == 0 || t & load<u64>(vcpu + CPU_DENY_TABLE)) return 0;
+  const host = Memory.frame(Translation.page(t));
+  if (load<u32>(vcpu + CPU_WALK_CACHE_BASE) != <u32>(vcpu + CPU_NO_WALK_CACHE)) {
+    const row = TablePage.row(vcpu, gpa);
+    store<u64>(row + WALK_CACHE_TAG, gpa);
+    store<u32>(row + WALK_CACHE_HOST, <u32>host);
+    store<u32>(row + WALK_CACHE_GENERATION, load<u32>(vcpu + CPU_KEPT_GENERATION));
+  }
+  return host;
 }
 
 /** How the setting of a guest's flags ended. */
@@ -257,40 +336,56 @@ export class GuestWalk {
     return GuestWalk.fastLeaf(1, vcpu, access, limit, e4 & e3 & e2 & e1, e4 | e3 | e2 | e1, e1, gva);
   }
 
-  @inline static fastLeaf(level: u32, vcpu: usize, access: Access, limit: u64, all: u64, any: u64, leaf: u64, gva: u64): u64 {
+  @inline static fastLeaf(
+    level: u32,
+    vcpu: usize,
+    access: Access,
+    limit: u64,
+    all: u64,
+    any: u64,
+    leaf: u64,
+    gva: u64,
+  ): u64 {
     const page = Step.page(level, leaf, gva);
     if (!Step.plain(MODE_4LEVEL, level, true, load<u64>(vcpu + CPU_TEST), leaf) || page >= limit) return 0;
     const t = Translation.make(page, Obstacles.ordinary(all, any, leaf), level - 1, leaf);
     return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
   }
 
-  /** 4 levels over EPT: 24 references. */
+  /** 4 levels over EPT: 24 references, fewer where the walk cache knows the tables. */
   @inline static fastNested(vcpu: usize, gva: u64, access: Access): u64 {
     const test = load<u64>(vcpu + CPU_TEST);
-    const deny = load<u64>(vcpu + CPU_DENY_TABLE);
     if (load<u32>(vcpu + CPU_MODE) != MODE_4LEVEL || !Mode.canonical(MODE_4LEVEL, gva)) return 0;
-    const n4 = nestedFast(vcpu, load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS);
-    if (n4 == 0 || n4 & deny) return 0;
-    const e4 = Ops.load<u64>(Memory.frame(Translation.page(n4)) + Mode.offset(4, gva), Order.Relaxed);
+    const t4 = TablePage.find(vcpu, load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS);
+    if (t4 == 0) return 0;
+    const e4 = Ops.load<u64>(t4 + Mode.offset(4, gva), Order.Relaxed);
     if (!Step.plain(MODE_4LEVEL, 4, false, test, e4)) return 0;
-    const n3 = nestedFast(vcpu, e4 & PTE_ADDRESS);
-    if (n3 == 0 || n3 & deny) return 0;
-    const e3 = Ops.load<u64>(Memory.frame(Translation.page(n3)) + Mode.offset(3, gva), Order.Relaxed);
+    const t3 = TablePage.find(vcpu, e4 & PTE_ADDRESS);
+    if (t3 == 0) return 0;
+    const e3 = Ops.load<u64>(t3 + Mode.offset(3, gva), Order.Relaxed);
     if (e3 & PTE_PS) return GuestWalk.finalNested(3, vcpu, access, e4 & e3, e4 | e3, e3, gva);
     if (!Step.plain(MODE_4LEVEL, 3, false, test, e3)) return 0;
-    const n2 = nestedFast(vcpu, e3 & PTE_ADDRESS);
-    if (n2 == 0 || n2 & deny) return 0;
-    const e2 = Ops.load<u64>(Memory.frame(Translation.page(n2)) + Mode.offset(2, gva), Order.Relaxed);
+    const t2 = TablePage.find(vcpu, e3 & PTE_ADDRESS);
+    if (t2 == 0) return 0;
+    const e2 = Ops.load<u64>(t2 + Mode.offset(2, gva), Order.Relaxed);
     if (e2 & PTE_PS) return GuestWalk.finalNested(2, vcpu, access, e4 & e3 & e2, e4 | e3 | e2, e2, gva);
     if (!Step.plain(MODE_4LEVEL, 2, false, test, e2)) return 0;
-    const n1 = nestedFast(vcpu, e2 & PTE_ADDRESS);
-    if (n1 == 0 || n1 & deny) return 0;
-    const e1 = Ops.load<u64>(Memory.frame(Translation.page(n1)) + Mode.offset(1, gva), Order.Relaxed);
+    const t1 = TablePage.find(vcpu, e2 & PTE_ADDRESS);
+    if (t1 == 0) return 0;
+    const e1 = Ops.load<u64>(t1 + Mode.offset(1, gva), Order.Relaxed);
     return GuestWalk.finalNested(1, vcpu, access, e4 & e3 & e2 & e1, e4 | e3 | e2 | e1, e1, gva);
   }
 
   /** The leaf of a walk over EPT, and the last four references. */
-  @inline static finalNested(level: u32, vcpu: usize, access: Access, all: u64, any: u64, leaf: u64, gva: u64): u64 {
+  @inline static finalNested(
+    level: u32,
+    vcpu: usize,
+    access: Access,
+    all: u64,
+    any: u64,
+    leaf: u64,
+    gva: u64,
+  ): u64 {
     const gpa = Step.page(level, leaf, gva);
     if (!Step.plain(MODE_4LEVEL, level, true, load<u64>(vcpu + CPU_TEST), leaf)) return 0;
     const nested = nestedFast(vcpu, gpa);
@@ -312,7 +407,7 @@ export class GuestWalk {
       let table = load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS;
       let all: u64 = u64.MAX_VALUE;
       let any: u64 = 0;
-      let entry: u64 = 0;
+      let entry: u64;
       let level = Mode.levels(mode);
       while (true) {
         const pa = table + Mode.offset(level, gva);
@@ -331,7 +426,12 @@ export class GuestWalk {
         table = entry & PTE_ADDRESS;
         level--;
       }
-      const t = Translation.make(Step.page(level, entry, gva), Obstacles.ordinary(all, any, entry), level - 1, entry);
+      const t = Translation.make(
+        Step.page(level, entry, gva),
+        Obstacles.ordinary(all, any, entry),
+        level - 1,
+        entry,
+      );
       const cause = guestDenied(vcpu, t, access);
       if (cause) return pageFault(vcpu, access, cause);
       if (!effects) return t;
@@ -367,15 +467,15 @@ function guestDenied(vcpu: usize, t: u64, access: Access): u32 {
   return key ? PFERR_P | PFERR_PK : PFERR_P;
 }
 
+export function guestFast(vcpu: usize, gva: u64, access: Access): u64 {
+  return GuestWalk.fast(vcpu, gva, access);
+}
+export function guestNestedFast(vcpu: usize, gva: u64, access: Access): u64 {
+  return GuestWalk.fastNested(vcpu, gva, access);
+}
 export function guestFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
   return GuestWalk.loop(Policy.Frames, vcpu, gva, access, effects);
 }
 export function guestWindows(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
   return GuestWalk.loop(Policy.Windows, vcpu, gva, access, effects);
-}
-export function guestNestedFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
-  return GuestWalk.loop(Policy.Frames | Policy.Nested, vcpu, gva, access, effects);
-}
-export function guestNestedWindows(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
-  return GuestWalk.loop(Policy.Windows | Policy.Nested, vcpu, gva, access, effects);
 }

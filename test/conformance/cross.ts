@@ -17,7 +17,17 @@ function part(processor: Processor, gva: bigint, access: number): string {
 /** Runs a line; returns what is wrong, or null. */
 export function checkCross(processor: Processor, line: string): string | null {
   const [, access, control, cr3, pkru, pkrs, gva, text, first, second, changes] = line.split(" ") as [
-    string, string, string, string, string, string, string, string, string, string, string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
   ];
   const bits = Number.parseInt(control, 16);
   const words: Word[] = text.split(",").map((item) => {
@@ -26,16 +36,20 @@ export function checkCross(processor: Processor, line: string): string | null {
   });
   const state = { control: bits, cr3: hex(cr3), eptp: 0n, pkru: hex(pkru), pkrs: hex(pkrs) };
   const boundary = (hex(gva) | 0xfffn) + 1n;
-  const wrong = (what: string): string => `${access} 0x${gva} control ${showControl(bits)}: ${what}\n  ${line}`;
+  const wrong = (what: string): string =>
+    `${access} 0x${gva} control ${showControl(bits)}: ${what}\n  ${line}`;
   processor.load(state);
   processor.hold(words);
   const got = [hex(gva), boundary].map((address) => part(processor, address, ACCESS[access]!));
   if (got[0] !== first || got[1] !== second) return wrong(`${got.join(" ")}, expected ${first} ${second}`);
   if (changes === "-") return null;
-  const stated = new Map(changes === "" ? [] : changes.split(",").map((c) => c.split(":").map(hex) as [bigint, bigint]));
+  const stated = new Map(
+    changes === "" ? [] : changes.split(",").map((c) => c.split(":").map(hex) as [bigint, bigint]),
+  );
   for (const word of words) {
     const changed = processor.now(word) ^ word.value;
-    if (changed !== (stated.get(word.pa) ?? 0n)) return wrong(`0x${word.pa.toString(16)} changed by 0x${changed.toString(16)}`);
+    if (changed !== (stated.get(word.pa) ?? 0n))
+      return wrong(`0x${word.pa.toString(16)} changed by 0x${changed.toString(16)}`);
   }
   return null;
 }

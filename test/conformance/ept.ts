@@ -25,7 +25,15 @@ const hex = (text: string): bigint => BigInt(`0x${text}`);
 
 export function parseEpt(line: string): EptCase {
   const [, access, control, eptp, cr3, gva, words, outcome, changes] = line.split(" ") as [
-    string, string, string, string, string, string, string, string, string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
   ];
   return {
     line,

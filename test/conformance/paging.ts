@@ -24,7 +24,17 @@ const ADDRESS = 0xff_ffff_f000n;
 
 export function parsePaging(line: string): PagingCase {
   const [, access, control, cr3, pkru, pkrs, gva, entries, outcome, value, changes] = line.split(" ") as [
-    string, string, string, string, string, string, string, string, string, string, string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
   ];
   const address = hex(gva);
   const bits = Number.parseInt(control, 16);

@@ -9,7 +9,11 @@ import { Processor } from "./processor.js";
 const SHOWN = 5;
 
 /** Runs every line of a file; the first failures are what a failing test prints. */
-function failures(file: string, page1G: boolean, check: (processor: Processor, line: string) => string | null): string {
+function failures(
+  file: string,
+  page1G: boolean,
+  check: (processor: Processor, line: string) => string | null,
+): string {
   const processor = new Processor({ page1G });
   const lines = vectors(file);
   expect(lines.length, `${file} has lines`).toBeGreaterThan(0);
@@ -22,7 +26,8 @@ function failures(file: string, page1G: boolean, check: (processor: Processor, l
   return count ? `${count} of ${lines.length} lines of ${file}:\n${wrong.join("\n")}` : "";
 }
 
-const paging = (processor: Processor, line: string): string | null => checkPaging(processor, parsePaging(line));
+const paging = (processor: Processor, line: string): string | null =>
+  checkPaging(processor, parsePaging(line));
 const ept = (processor: Processor, line: string): string | null => checkEpt(processor, parseEpt(line));
 const extent = whole ? "every line" : "the sample";
 

@@ -9,7 +9,7 @@ import {
   HEADER_TRAP_CODE,
   Trap,
 } from "../../src/core/layout.generated.js";
-import { compileTestModule } from "../assembly/compile.js";
+import { compileTestModule } from "../compile-core.js";
 
 interface Locks {
   setup(): number;

@@ -1,9 +1,8 @@
 // docs/decisions/0004-wait-alone.md: the case that the rule is for, and that the rule holds.
 import { readFile } from "node:fs/promises";
 import { beforeAll, expect, test } from "vitest";
-// @ts-expect-error a plain script of the build, without types
 import { checkModule } from "../../scripts/check-module.mjs";
-import { compileTestModule } from "../assembly/compile.js";
+import { compileTestModule } from "../compile-core.js";
 
 let exports: { acrossWait(address: number, value: number): number; aroundPark(address: number, value: number): number };
 

@@ -17,12 +17,12 @@ const GPA = 0x12_3400_0000n;
 class Nested {
   readonly machine: CoreInstance;
   private next = 1n;
-  readonly ept: bigint;
+  ept: bigint;
   readonly tables: bigint[] = [];
   readonly page: bigint;
 
   constructor(flags: bigint, walkCacheEntries: number) {
-    const machine = (this.machine = new CoreInstance({ frameCount: 256, walkCacheEntries }));
+    const machine = (this.machine = new CoreInstance({ frameCount: 1024, walkCacheEntries }));
     this.ept = this.frame();
     machine.set(Register.Efer, layout.EFER_LME | layout.EFER_NXE);
     machine.set(Register.Cr4, layout.CR4_PAE);
@@ -206,17 +206,32 @@ describe("the TLB", () => {
   test("INVLPG drops all pieces of a large guest page over small EPT pages", () => {
     vm.setGuest(2, (GPA & ~0x1f_ffffn) | GUEST | layout.PTE_PS);
     const pieces = [0n, 0x1000n, 0x2000n].map((offset) => GVA + offset);
-    for (const piece of pieces) vm.machine.core.tlbAccess(0, piece, Access.Read);
+    for (const [i, piece] of pieces.entries()) {
+      expect(vm.machine.core.tlbAccess(0, piece, Access.Read) >>> 0).toBe(vm.machine.frame(vm.tables[i]!));
+    }
     vm.machine.core.invlpg(0, GVA + 0x1f_f000n);
     for (const piece of pieces) expect(vm.machine.core.tlbProbe(0, piece, Access.Read)).toBe(0);
   });
   test("another EPT pointer finds the guest's tables anew", () => {
     vm.access();
-    vm.machine.set(Register.Eptp, vm.frame() | layout.EPTP_WB_4LEVEL);
-    expect(vm.exit(Access.Read)).toMatchObject({ outcome: Outcome.EptViolation });
-    vm.machine.set(Register.Eptp, vm.ept | layout.EPTP_WB_4LEVEL);
-    vm.machine.core.tlbFlush(0, Flush.All, 0n);
+    const first = vm.ept;
+    // The same guest-physical addresses, but the last table elsewhere, and it maps nothing.
+    vm.ept = vm.frame();
+    for (let i = 0n; i < 3n; i++) vm.mapEpt(GPA + (i << 12n), vm.tables[Number(i)]! | EPT_PAGE);
+    vm.mapEpt(GPA + 0x3000n, vm.frame() | EPT_PAGE);
+    vm.mapEpt(GPA + 0x4000n, vm.page | EPT_PAGE);
+    vm.machine.set(Register.Eptp, vm.ept | layout.EPTP_WB_4LEVEL | layout.EPTP_AD);
+    expect(vm.exit(Access.Read)).toMatchObject({ outcome: Outcome.PageFault, error: 0 });
+    vm.machine.set(Register.Eptp, first | layout.EPTP_WB_4LEVEL | layout.EPTP_AD);
     expect(vm.access()).toBe(vm.page + 8n);
+  });
+  test.each([1024n, 0x8_0000n, 0xf_ffffn, 0x10_0000n])("an EPT entry beyond memory, pfn 0x%x", (pfn) => {
+    for (let level = 1; level <= 4; level++) {
+      const other = new Nested(layout.EPTP_AD, 0);
+      other.mapEpt(GPA + 0x4000n, (pfn << 12n) | (level > 1 ? EPT_TABLE : EPT_PAGE), level);
+      expect(other.exit(Access.Read).outcome).toBe(Outcome.Missing);
+      expect(other.machine.walk().pa >> 12n).toBe(pfn);
+    }
   });
   test("after a violation nothing of the page is left, and a flush of what EPT lost is seen", () => {
     vm.access();

@@ -272,6 +272,14 @@ describe("PCIDs", () => {
     expect(guest.probe(LOW)).toBe(false);
   });
 
+  test("MOV to CR3 spares global pages", () => {
+    guest.cr3(root | 1n);
+    const page = guest.access(LOW);
+    guest.map(root, LOW, 0n);
+    guest.cr3(root | 1n);
+    expect(guest.access(LOW)).toBe(page);
+  });
+
   test("clearing CR4.PCIDE drops all of them", () => {
     guest.cr3(root);
     guest.access(GVA);
@@ -303,6 +311,29 @@ describe("flushes", () => {
     expect(guest.probe(GVA)).toBe(false);
   });
 
+  test("a global page of one VPID is not one of another", () => {
+    guest.machine.set(Register.Cr4, layout.CR4_PAE | layout.CR4_PGE);
+    guest.map(root, GVA, guest.frame() | PAGE | G);
+    guest.machine.set(Register.Vpid, 1n);
+    guest.access(GVA);
+    guest.map(root, GVA, 0n);
+    guest.machine.set(Register.Vpid, 2n);
+    expect(guest.access(GVA)).toBe(null);
+  });
+
+  test("after a wrap global pages outlive MOV to CR3 as before", () => {
+    guest.machine.set(Register.Cr4, layout.CR4_PAE | layout.CR4_PGE);
+    for (const word of [layout.CPU_GENERATION, layout.CPU_KEPT_GENERATION]) {
+      guest.machine.view.setUint32(guest.machine.actor(0) + word, 0xffff_ffff, true);
+    }
+    guest.cr3(root);
+    guest.map(root, GVA, guest.frame() | PAGE | G);
+    const page = guest.access(GVA);
+    guest.map(root, GVA, 0n);
+    guest.cr3(root);
+    expect(guest.access(GVA)).toBe(page);
+  });
+
   test("the generation wraps without waking old entries", () => {
     const at = guest.machine.actor(0) + layout.CPU_GENERATION;
     guest.map(root, GVA, guest.frame() | PAGE);
@@ -325,6 +356,29 @@ describe("flushes", () => {
     guest.access(GVA);
     expect(guest.access(GVA, Access.Write)).toBe(null);
     expect(guest.probe(GVA)).toBe(false);
+  });
+});
+
+describe("tables beyond memory", () => {
+  test.each([2048n, 2049n, 0x8_0000n, 0xf_ffffn, 0x10_0000n, 0xfff_ffffn])("pfn 0x%x", (pfn) => {
+    for (let level = 1; level <= 4; level++) {
+      const top = guest.frame();
+      guest.cr3(top);
+      guest.map(top, LOW, guest.frame() | PAGE);
+      let table = top;
+      for (let l = 4; l > level; l--) {
+        table =
+          guest.machine.readPhysical(table + 8n * ((LOW >> BigInt(3 + 9 * l)) & 0x1ffn)) & layout.PTE_ADDRESS;
+      }
+      const at = table + 8n * ((LOW >> BigInt(3 + 9 * level)) & 0x1ffn);
+      guest.machine.writePhysical(at, (pfn << 12n) | PAGE);
+      expect(guest.access(LOW)).toBe(null);
+      const { outcome, pa } = guest.machine.walk();
+      expect({ outcome, page: pa >> 12n }).toEqual({ outcome: Outcome.Missing, page: pfn });
+    }
+    guest.cr3(pfn << 12n);
+    expect(guest.access(LOW)).toBe(null);
+    expect(guest.machine.walk().outcome).toBe(Outcome.Missing);
   });
 });
 

@@ -5,13 +5,12 @@ import { join } from "node:path";
 
 export async function compileTestModule(entry: string): Promise<WebAssembly.Module> {
   const asc = (await import("assemblyscript/asc")).default;
-  // @ts-expect-error a plain script of the build, without types
-  const KeepWaitAlone = (await import("../../scripts/keep-wait-alone.mjs")).default;
+  const KeepWaitAlone = (await import("../scripts/keep-wait-alone.mjs")).default;
   const folder = await mkdtemp(join(tmpdir(), "guestmmu-test-"));
   try {
     const out = join(folder, "module.wasm");
     const { error, stderr } = await asc.main([entry, "--target", "release", "--textFile", "", "--outFile", out], {
-      transforms: [new KeepWaitAlone()],
+      transforms: [new KeepWaitAlone() as never],
     });
     if (error) throw new Error(stderr.toString());
     return new WebAssembly.Module(await readFile(out));
