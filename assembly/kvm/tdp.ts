@@ -195,18 +195,33 @@ export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, ow
   return flush;
 }
 
-/** Takes a whole obsolete root apart, mmu_lock held for read, a slice at a time. No vCPU can have it loaded. */
+/** Lets writers in who wait for mmu_lock, which is held for read. */
+function yieldReadLock(actor: usize): void {
+  if (!MmuLock.contended()) return;
+  RwLock.readUnlock(KVM_MMU_LOCK, actor);
+  Stats.add(actor, Stat.Yields, 1);
+  RwLock.readLock(KVM_MMU_LOCK, actor);
+}
+
+/**
+ * Takes a whole obsolete root apart, mmu_lock held for read: a gibibyte at a time, with a chance for others between.
+ * No vCPU can have the root loaded, nothing is installed in it any more, and its tables are unlinked only here.
+ */
 export function takeOutRoot(actor: usize, root: u32): void {
   const table = Map.frame(root);
   for (let i: usize = 0; i < PAGE_SIZE; i += 8) {
-    if (Ops.load<u64>(table + i, Order.Relaxed) == SPTE_NONPRESENT) continue;
-    const entry = Ops.swap<u64>(table + i, SPTE_NONPRESENT, Order.Full);
-    if (Spte.present(entry)) takeOutTable(actor, Spte.pfn(entry), ROOT_SHIFT - 9);
-    if (MmuLock.contended()) {
-      RwLock.readUnlock(KVM_MMU_LOCK, actor);
-      Stats.add(actor, Stat.Yields, 1);
-      RwLock.readLock(KVM_MMU_LOCK, actor);
+    const entry = Ops.load<u64>(table + i, Order.Relaxed);
+    if (!Spte.present(entry)) continue;
+    const lower = lowerTable(entry);
+    for (let j: usize = 0; j < PAGE_SIZE; j += 8) {
+      if (!Spte.present(Ops.load<u64>(lower + j, Order.Relaxed))) continue;
+      const found = Ops.swap<u64>(lower + j, SPTE_NONPRESENT, Order.Full);
+      if (Spte.leaf(found, ROOT_SHIFT - 9)) Stats.add(actor, Stat.LeavesZapped, 1);
+      else takeOutTable(actor, Spte.pfn(found), ROOT_SHIFT - 18);
+      yieldReadLock(actor);
     }
+    Ops.store<u64>(table + i, SPTE_NONPRESENT, Order.Release);
+    takeOutTable(actor, Spte.pfn(entry), ROOT_SHIFT - 9);
   }
 }
 
