@@ -6,3 +6,4 @@ export * from "./abi/cpu";
 export * from "./abi/host";
 export * from "./abi/kvm";
 export * from "./abi/vcpu";
+export * from "./abi/drive";

@@ -19,7 +19,8 @@ const vcpu = machine.vcpu(0);
 vcpu.enterLongMode(tables);
 vcpu.onMmio({
   read: (gpa, size) => (console.log(`  device read   ${size} bytes at gpa 0x${gpa.toString(16)}`), 0x5a),
-  write: (gpa, size, value) => console.log(`  device write  ${size} bytes at gpa 0x${gpa.toString(16)}: ${value}`),
+  write: (gpa, size, value) =>
+    console.log(`  device write  ${size} bytes at gpa 0x${gpa.toString(16)}: ${value}`),
 });
 
 valueOf(vcpu.write(0x400000, 41));
@@ -27,7 +28,12 @@ valueOf(vcpu.add(0x400000, 1));
 console.log("read", valueOf(vcpu.read(0x400000)));
 
 // Faults are values: error codes are those that a processor would push.
-for (const result of [vcpu.write(0x401000, 1), vcpu.fetch(0x400000), vcpu.read(0x500000), vcpu.read(1n << 63n)]) {
+for (const result of [
+  vcpu.write(0x401000, 1),
+  vcpu.fetch(0x400000),
+  vcpu.read(0x500000),
+  vcpu.read(1n << 63n),
+]) {
   console.log("fault", describeFault(result));
 }
 
@@ -43,7 +49,7 @@ for (const { dimension, level, index, entry, flags } of vcpu.translate(0x400000)
 }
 
 // The host takes the page away; the guest's next access finds a new, zeroed one.
-machine.mm.madviseDontneed(machine.memory.hvaOf(2 * MiB), 4096);
+machine.mm.madviseDontneed(machine.guestMemory.hvaOf(2 * MiB), 4096);
 console.log("after MADV_DONTNEED", valueOf(vcpu.read(0x400000)));
 const { faults, faultsFixed, walks, tlbHits } = vcpu.statistics();
 console.log({ faults, faultsFixed, walks, tlbHits });

@@ -54,7 +54,8 @@ export enum Activity {
 @unmanaged
 export class Drive {
   /** State of the random numbers (drive/random.ts). */
-  random: u64;
+  random0: u64;
+  random1: u64;
   /** First gva of the window. */
   gva: u64;
   /** Steps of the window: at most 2^31. Step i is at gva + (i << strideShift), in a cache line chosen by i. */
@@ -127,7 +128,6 @@ export const ACTOR_INTEGRITY: usize = ACTOR_DRIVE + 512;
 
 export const DRIVE_OFFSET_STATUS: usize = ACTOR_DRIVE + offsetof<Drive>("status");
 export const DRIVE_OFFSET_HOST_STATUS: usize = ACTOR_DRIVE + offsetof<Drive>("hostStatus");
-export const DRIVE_OFFSET_RANDOM: usize = ACTOR_DRIVE + offsetof<Drive>("random");
 export const INTEGRITY_OFFSET_PASS: usize = ACTOR_INTEGRITY + offsetof<Integrity>("pass");
 export const INTEGRITY_OFFSET_DISCARDED: usize = ACTOR_INTEGRITY + offsetof<Integrity>("discarded");
 export const INTEGRITY_OFFSET_KEPT: usize = ACTOR_INTEGRITY + offsetof<Integrity>("kept");

@@ -228,3 +228,17 @@ export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
     if (coversGuestPage(vcpu, entry, gva)) Tlb.clear(entry);
   }
 }
+
+/**
+ * After a fault (4.10.4.1): drops the entries that would translate `gva` itself. Those of other pieces of a large page
+ * stay: each is at most what the tables said when it was made, and a fault of its own will drop it.
+ */
+export function tlbDropAddress(vcpu: usize, gva: u64): void {
+  const slot = Tlb.slot(vcpu, gva);
+  if (load<u64>(slot + TLB_TAG) == gva >> 12) Tlb.clear(slot);
+  if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0 || load<u32>(vcpu + CPU_TLB_LARGE_BASE) == 0) return;
+  for (let size: u32 = 1; size <= 2; size++) {
+    const large = Tlb.largeSlot(vcpu, gva, size);
+    if (load<u64>(large + TLB_TAG) == Tlb.largeTag(gva, size)) Tlb.clear(large);
+  }
+}

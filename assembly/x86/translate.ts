@@ -16,7 +16,7 @@ import {
 import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
 import { Memory } from "./memory";
 import { TRANSLATION_GLOBAL, Translation } from "./rights";
-import { Tlb, tlbFill, tlbInvalidatePage, tlbSecondLook } from "./tlb";
+import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook } from "./tlb";
 import {
   Kind,
   guestFast,
@@ -107,7 +107,7 @@ export function translateMiss(vcpu: usize, gva: u64, access: Access): usize {
   if (t == 0) t = walkFrames(vcpu, gva, access, true);
   if (t) return enter(vcpu, gva, t);
   // A fault drops what the TLB has of the page (4.10.4.1); so does an EPT violation (29.4.3.1).
-  tlbInvalidatePage(vcpu, gva);
+  tlbDropAddress(vcpu, gva);
   return 0;
 }
 

@@ -4,8 +4,8 @@
  * built modules and with the declarations that the compiler emits.
  */
 
-/** A 32-bit integer, unsigned unless the table says otherwise; enumerators and counts. */
-type Kind = "u32" | "u64" | "bool";
+/** Kinds of values; an enumerator or an address in the core's memory is a u32. */
+type Kind = "u32" | "i32" | "u64" | "bool";
 type ResultKind = Kind | "void";
 
 interface Signature {
@@ -13,22 +13,27 @@ interface Signature {
   readonly result: ResultKind;
 }
 
-function signature<const P extends readonly Kind[], const R extends ResultKind>(parameters: P, result: R) {
-  return { parameters, result } as const satisfies Signature;
+function signature<const P extends readonly Kind[], const R extends ResultKind>(
+  parameters: P,
+  result: R,
+): { readonly parameters: P; readonly result: R } {
+  return { parameters, result };
 }
 
 type Value<K extends ResultKind> = K extends "u64"
   ? bigint
-  : K extends "u32"
+  : K extends "u32" | "i32"
     ? number
     : K extends "bool"
       ? boolean
       : void;
 
-type Parameters<P extends readonly Kind[]> = { -readonly [I in keyof P]: P[I] extends "bool" ? boolean : Value<P[I]> };
+type Parameters<P extends readonly Kind[]> = {
+  -readonly [I in keyof P]: P[I] extends "bool" ? boolean : Value<P[I]>;
+};
 
 /** A table of signatures as an object of functions. */
-export type Calls<T extends Record<string, Signature>> = {
+export type Calls<T extends Readonly<Record<string, Signature>>> = {
   readonly [K in keyof T]: (...values: Parameters<T[K]["parameters"]>) => Value<T[K]["result"]>;
 };
 
@@ -38,6 +43,53 @@ export const ABI = {
   plan: signature([], "u32"),
   create: signature([], "void"),
   attach: signature([], "u32"),
+  // cpu
+  cpuReset: signature(["u32"], "void"),
+  registerWrite: signature(["u32", "u32", "u64"], "u32"),
+  registerRead: signature(["u32", "u32"], "u64"),
+  translate: signature(["u32", "u64", "u32", "bool"], "u32"),
+  translateInWindows: signature(["u32", "u64", "u32", "bool"], "u32"),
+  translateBatch: signature(["u32", "u32", "u32"], "u32"),
+  invlpg: signature(["u32", "u64"], "void"),
+  tlbFlush: signature(["u32", "u32", "u64"], "void"),
+  tlbProbe: signature(["u32", "u64", "u32"], "u32"),
+  tlbAccess: signature(["u32", "u64", "u32"], "u32"),
+  windowPut: signature(["u64"], "u32"),
+  windowFind: signature(["u64"], "u32"),
+  windowClear: signature([], "void"),
+  measureWalk: signature(["u32", "u32", "bool", "u64", "u32", "u32", "u64"], "u64"),
+  // host
+  hostMmap: signature(["u32", "u64", "u64", "u32", "u32"], "u64"),
+  hostMunmap: signature(["u32", "u64", "u64"], "u32"),
+  hostMprotect: signature(["u32", "u64", "u64", "u32"], "u32"),
+  hostDontneed: signature(["u32", "u64", "u64"], "u32"),
+  hostTouch: signature(["u32", "u64", "u64", "u32"], "u32"),
+  hostGupEach: signature(["u32", "u64", "u32", "u32"], "u32"),
+  hostGup: signature(["u32", "u64", "u32"], "u64"),
+  hostGupFast: signature(["u32", "u64", "u32"], "u32"),
+  hostPutPage: signature(["u32", "u32"], "void"),
+  hostGetPage: signature(["u32", "u32"], "void"),
+  hostAllocPage: signature(["u32"], "u32"),
+  hostAllocBlock: signature(["u32", "u32"], "u32"),
+  hostLoad: signature(["u32", "u64", "u32"], "u64"),
+  hostLoadStatus: signature(["u32"], "u32"),
+  hostStore: signature(["u32", "u64", "u32", "u64"], "u32"),
+  hostRead: signature(["u32", "u64", "u32"], "u32"),
+  hostWrite: signature(["u32", "u64", "u32"], "u32"),
+  hostMappingShiftOf: signature(["u32", "u64"], "u32"),
+  hostPte: signature(["u32", "u64"], "u64"),
+  hostVmaCount: signature([], "u32"),
+  hostFlushTlb: signature(["u32"], "void"),
+  hostTlbFlushes: signature([], "u64"),
+  hostFreeFrames: signature([], "u32"),
+  hostDrain: signature(["u32"], "void"),
+  hostFreeBlocks: signature(["u32", "u32"], "u32"),
+  hostFrame: signature(["u32"], "u32"),
+  hostHead: signature(["u32"], "u32"),
+  hostRefcount: signature(["u32"], "i32"),
+  hostMapcount: signature(["u32"], "i32"),
+  hostEpoch: signature(["u32"], "u32"),
+  hostCheckBalance: signature(["u32"], "u32"),
   // kvm
   kvmSetMemslot: signature(["u32", "u32", "u64", "u64", "u64", "u32"], "u32"),
   kvmSlotCount: signature([], "u32"),
@@ -59,6 +111,41 @@ export const ABI = {
   vcpuRunRecords: signature(["u32", "u32", "u32"], "u32"),
   vcpuInterrupt: signature(["u32"], "void"),
   vcpuResume: signature(["u32"], "void"),
+  // drive
+  guestBoot: signature(["u32", "u64", "u32"], "u32"),
+  guestJoin: signature(["u32", "u32"], "u32"),
+  guestMap: signature(["u32", "u32", "u64", "u64", "u32", "u64"], "u32"),
+  guestPopulate: signature(["u32", "u64", "u64"], "u32"),
+  guestMapPage: signature(["u32", "u64", "u64", "u32", "u64"], "u32"),
+  guestUnmap: signature(["u32", "u64"], "u32"),
+  guestFault: signature(["u32", "u64", "u32"], "u32"),
+  guestLeaf: signature(["u32", "u64"], "u64"),
+  guestRegionStart: signature(["u32"], "u64"),
+  guestRegionGpa: signature(["u32", "u64"], "u64"),
+  driveWindow: signature(["u32", "u64", "u64", "u32", "u32"], "void"),
+  driveWorkload: signature(["u32", "u32", "u32", "u32", "u32", "u32"], "void"),
+  driveCycleChunk: signature(["u32", "u32", "u64"], "void"),
+  driveSpan: signature(["u32", "u64", "u64", "u32", "u32", "u32"], "void"),
+  driveRun: signature(["u32", "u32"], "u32"),
+  drivePopulate: signature(["u32", "u32"], "u32"),
+  driveRewind: signature(["u32"], "void"),
+  driveBuildChase: signature(["u32", "u32"], "u32"),
+  driveCycle: signature(["u32", "u32"], "u32"),
+  driveCyclePrepare: signature(["u32"], "bool"),
+  driveInvalidate: signature(["u32", "u32"], "u32"),
+  driveTrace: signature(["u32", "u32", "u32"], "u32"),
+  driveVerify: signature(["u32", "u32"], "u32"),
+  driveAdd: signature(["u32", "u32"], "u32"),
+  driveSum: signature(["u32"], "bool"),
+  driveOwnedValue: signature(["u32", "u64", "u64"], "u64"),
+  driveSample: signature(["u32", "u32"], "u32"),
+  driveStatus: signature(["u32"], "u32"),
+  driveIntegrity: signature(["u32"], "u32"),
+  histogramRecord: signature(["u32", "u64"], "void"),
+  histogramAddress: signature(["u32"], "u32"),
+  histogramClear: signature(["u32"], "void"),
+  histogramBucketOf: signature(["u64"], "u32"),
+  histogramBucketLow: signature(["u32"], "u64"),
 } as const;
 
 /** What the lab module exports beside `ABI`: the parts of the protocol one by one. */

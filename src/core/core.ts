@@ -23,6 +23,7 @@ type RawFunction = (...values: unknown[]) => unknown;
 
 const asUnsigned = {
   u32: (value: unknown) => (value as number) >>> 0,
+  i32: (value: unknown) => value as number,
   u64: (value: unknown) => BigInt.asUintN(64, value as bigint),
   bool: (value: unknown) => value !== 0,
   void: () => undefined,
@@ -53,7 +54,9 @@ export class Core {
     const { order = ignore, choose = () => 0, note = ignore } = imports;
     let instance;
     try {
-      ({ instance } = instantiateSync(module, { env: { memory, order, choose, note } as { memory: WebAssembly.Memory } }));
+      ({ instance } = instantiateSync(module, {
+        env: { memory, order, choose, note } as { memory: WebAssembly.Memory },
+      }));
     } catch (cause) {
       throw new GuestMmuError("MODULE_MISMATCH", {
         message: "The module cannot be instantiated on this memory.",

@@ -8,6 +8,9 @@ export const ACTOR_DRIVE = 0xa00;
 export const ACTOR_FAULT = 0xf00;
 export const ACTOR_GATHER = 0x1000;
 export const ACTOR_GRACE = 128;
+export const ACTOR_GUEST = 0xdc0;
+export const ACTOR_INTEGRITY = 0xc00;
+export const ACTOR_OWN_SPACE = 0xe40;
 export const ACTOR_POOL = 0x600;
 export const ACTOR_SHIFT = 13;
 export const ACTOR_SIZE = 0x2000;
@@ -34,6 +37,7 @@ export const CPU_MODE = 396;
 export const CPU_NESTED_RESERVED = 368;
 export const CPU_NESTED_ROOT = 388;
 export const CPU_NESTED_TEST = 360;
+export const CPU_NO_WALK_CACHE = 472;
 export const CPU_PKRS = 460;
 export const CPU_PKRU = 456;
 export const CPU_RESERVED = 352;
@@ -69,6 +73,8 @@ export const CR4_SMAP = 0x200000n;
 export const CR4_SMEP = 0x100000n;
 export const CR4_VALID = 0x1773fffn;
 export const CR4_VMXE = 0x2000n;
+export const DRIVE_OFFSET_HOST_STATUS = 0xa74;
+export const DRIVE_OFFSET_STATUS = 0xa4c;
 export const EFER_LMA = 0x400n;
 export const EFER_LME = 0x100n;
 export const EFER_NXE = 0x800n;
@@ -106,6 +112,12 @@ export const GRACE_RCU = 132;
 export const GRACE_RCU_DEPTH = 136;
 export const GRACE_SRCU = 128;
 export const GRACE_SRCU_DEPTH = 140;
+export const GUEST_BASE = 0x2800;
+export const GUEST_DIRECT_MAP = 0xffff888000000000n;
+export const GUEST_FRAME_CURSOR = 0x2808;
+export const GUEST_RAM_MAX = 0x400000000000n;
+export const GUEST_SHARED_SPACE = 0x2880;
+export const GUEST_TABLE_CURSOR = 0x2800;
 export const GUP_WRITABLE = 0x10000000000n;
 export const HEADER_ABORT = 0x1080;
 export const HEADER_BASE = 0x1000;
@@ -128,6 +140,7 @@ export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
+export const HEADER_OFFSET_VMAS_BASE = 0x1054;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
 export const HEADER_OFFSET_WINDOWS_BASE = 0x1064;
@@ -143,6 +156,15 @@ export const HISTOGRAM_OFFSET_MAX = 0x2510;
 export const HISTOGRAM_OFFSET_SUM = 0x2508;
 export const HISTOGRAM_SIZE = 0x3000;
 export const HISTOGRAM_SUB_SHIFT = 5;
+export const INTEGRITY_OFFSET_ADDITIONS = 0xc38;
+export const INTEGRITY_OFFSET_DISCARDED = 0xc08;
+export const INTEGRITY_OFFSET_ERRORS = 0xc18;
+export const INTEGRITY_OFFSET_EXPECTED = 0xc28;
+export const INTEGRITY_OFFSET_FOUND = 0xc30;
+export const INTEGRITY_OFFSET_GVA = 0xc20;
+export const INTEGRITY_OFFSET_KEPT = 0xc10;
+export const INTEGRITY_OFFSET_PASS = 0xc00;
+export const INTEGRITY_OFFSET_SUM = 0xc40;
 export const KVM_ALIVE = 0x219c;
 export const KVM_BASE = 0x2000;
 export const KVM_CURRENT_ROOT = 0x218c;
@@ -328,6 +350,13 @@ export const Access = {
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
+export const Activity = {
+  Run: 0,
+  Populate: 1,
+  Cycle: 2,
+} as const;
+export type Activity = (typeof Activity)[keyof typeof Activity];
+
 export const ActorState = {
   Idle: 0,
   Running: 1,
@@ -348,6 +377,19 @@ export const Barrier = {
   Mb: 10,
 } as const;
 export type Barrier = (typeof Barrier)[keyof typeof Barrier];
+
+export const DriveStatus = {
+  Ok: 0,
+  Stopped: 1,
+  Interrupted: 2,
+  OutOfFrames: 3,
+  HostFault: 4,
+  GuestOutOfMemory: 5,
+  Finished: 6,
+  Unsupported: 7,
+  HostRefused: 8,
+} as const;
+export type DriveStatus = (typeof DriveStatus)[keyof typeof DriveStatus];
 
 export const FaultResult = {
   Fixed: 0,
@@ -370,6 +412,32 @@ export const Flush = {
   Ept: 3,
 } as const;
 export type Flush = (typeof Flush)[keyof typeof Flush];
+
+export const GuestMapping = {
+  Identity: 0,
+  Offset: 1,
+  Random: 2,
+  FirstTouch: 3,
+} as const;
+export type GuestMapping = (typeof GuestMapping)[keyof typeof GuestMapping];
+
+export const GuestOption = {
+  Smep: 1,
+  Smap: 2,
+  LazyAccessedDirty: 4,
+} as const;
+export type GuestOption = (typeof GuestOption)[keyof typeof GuestOption];
+
+export const GuestStatus = {
+  Ok: 0,
+  Interrupted: 1,
+  OutOfMemory: 2,
+  BadAddress: 3,
+  Exists: 4,
+  Unsupported: 5,
+  HostError: 6,
+} as const;
+export type GuestStatus = (typeof GuestStatus)[keyof typeof GuestStatus];
 
 export const HostStatus = {
   Ok: 0,
@@ -641,3 +709,12 @@ export const VmaFlag = {
   Exec: 4,
 } as const;
 export type VmaFlag = (typeof VmaFlag)[keyof typeof VmaFlag];
+
+export const Workload = {
+  Sequential: 0,
+  Uniform: 1,
+  Zipf: 2,
+  Chase: 3,
+  Shifting: 4,
+} as const;
+export type Workload = (typeof Workload)[keyof typeof Workload];

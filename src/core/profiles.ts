@@ -20,7 +20,9 @@ export interface ProfileRow {
 }
 
 /** The switches in words: how it is where the switch is on, and where it is off. */
-export const SWITCH_SENTENCES: Readonly<Record<keyof typeof Switch, { readonly on: string; readonly off: string }>> = {
+export const SWITCH_SENTENCES: Readonly<
+  Record<keyof typeof Switch, { readonly on: string; readonly off: string }>
+> = {
   MmuRwLock: {
     on: "mmu_lock is a reader-writer lock, and page faults of the TDP MMU take it for read",
     off: "mmu_lock is a spin lock: page faults exclude each other",

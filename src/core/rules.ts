@@ -56,7 +56,8 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   SnapshotBeforeGup: {
     says: "A fault takes its snapshot of the sequence before it looks the page up.",
-    reason: "An invalidation that completes between lookup and snapshot would be part of the snapshot and never be seen.",
+    reason:
+      "An invalidation that completes between lookup and snapshot would be part of the snapshot and never be seen.",
     source: "kvm_mmu_faultin_pfn, arch/x86/kvm/mmu/mmu.c",
     zoo: ["Z14"],
     profiles: ALL,
@@ -77,14 +78,16 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   SeqBeforeCount: {
     says: "The end of an invalidation raises the sequence before it lowers the count.",
-    reason: "A check without the lock could see the count lowered and the sequence not yet raised: no sign is left.",
+    reason:
+      "A check without the lock could see the count lowered and the sequence not yet raised: no sign is left.",
     source: "kvm_mmu_invalidate_end, virt/kvm/kvm_main.c",
     zoo: ["Z14"],
     profiles: SINCE_RWLOCK,
   },
   FlushBeforeStartReturns: {
     says: "The start of an invalidation flushes the TLBs of the vCPUs before it returns.",
-    reason: "The host may free the pages as soon as start has returned; a vCPU would go on using them through its TLB.",
+    reason:
+      "The host may free the pages as soon as start has returned; a vCPU would go on using them through its TLB.",
     source: "kvm_handle_hva_range, virt/kvm/kvm_main.c",
     zoo: ["Z47"],
     profiles: ALL,
@@ -99,14 +102,16 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   ZapInvalidRoots: {
     says: "A notifier zaps under every root, obsolete ones included.",
-    reason: "An obsolete root that has not been taken apart yet still maps pages, and a vCPU may still be on it.",
+    reason:
+      "An obsolete root that has not been taken apart yet still maps pages, and a vCPU may still be on it.",
     source: "kvm_tdp_mmu_unmap_gfn_range, arch/x86/kvm/mmu/tdp_mmu.c (d62007edf01f)",
     zoo: ["Z45"],
     profiles: SINCE_RWLOCK,
   },
   ObsoleteRootChecked: {
     says: "A fault retries if its root has become obsolete.",
-    reason: "A fault that looked its slot up before the deletion would install in a root that was zapped already.",
+    reason:
+      "A fault that looked its slot up before the deletion would install in a root that was zapped already.",
     source: "is_page_fault_stale, arch/x86/kvm/mmu/mmu.c (a955cad84cda)",
     zoo: ["Z44"],
     profiles: ALL,
@@ -142,7 +147,8 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   GetUnlessZero: {
     says: "The lockless page lookup takes no reference on a page that has none.",
-    reason: "A page without references is free, or about to be: its count would go 0, 1, 0 and free it a second time.",
+    reason:
+      "A page without references is free, or about to be: its count would go 0, 1, 0 and free it a second time.",
     source: "try_grab_folio_fast, mm/gup.c; CVE-2021-22543 (f8be156be163)",
     zoo: ["Z04"],
     profiles: ALL,
@@ -156,7 +162,8 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   HostFlushBeforePut: {
     says: "The host drops the references of unmapped pages after its own TLB flush.",
-    reason: "Another thread of the process could still write through a stale entry to a page that has a new owner.",
+    reason:
+      "Another thread of the process could still write through a stale entry to a page that has a new owner.",
     source: "tlb_flush_mmu, mm/mmu_gather.c",
     zoo: ["Z21"],
     profiles: ALL,
@@ -170,28 +177,32 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   RemovedTableFrozen: {
     says: "The entries of a table that is taken out are frozen.",
-    reason: "A fault on its way could install a leaf in a table that nobody reaches any more, and the leaf would leak.",
+    reason:
+      "A fault on its way could install a leaf in a table that nobody reaches any more, and the leaf would leak.",
     source: "handle_removed_pt, arch/x86/kvm/mmu/tdp_mmu.c",
     zoo: ["Z49"],
     profiles: SINCE_RWLOCK,
   },
   ZapExchanges: {
     says: "A zap exchanges the SPTE atomically.",
-    reason: "A plain store loses an accessed or dirty flag that the processor has set since the entry was read.",
+    reason:
+      "A plain store loses an accessed or dirty flag that the processor has set since the entry was read.",
     source: "kvm_tdp_mmu_write_spte, arch/x86/kvm/mmu/tdp_iter.h (ba3a6120a4e7)",
     zoo: ["Z50"],
     profiles: ALL,
   },
   HostLevelAfterCheck: {
     says: "The size of a mapping is read from the host tables after the retry check.",
-    reason: "A size sampled before the snapshot may be that of a mapping that is gone: a huge leaf over a small page.",
+    reason:
+      "A size sampled before the snapshot may be that of a mapping that is gone: a huge leaf over a small page.",
     source: "kvm_mmu_hugepage_adjust, arch/x86/kvm/mmu/mmu.c",
     zoo: ["Z25", "Z25b"],
     profiles: ALL,
   },
   UpdaterSynchronizes: {
     says: "A memslot updater waits until nobody reads the array it replaced.",
-    reason: "The next update writes to that array, under the eyes of a fault that still looks its slot up in it.",
+    reason:
+      "The next update writes to that array, under the eyes of a fault that still looks its slot up in it.",
     source: "kvm_swap_active_memslots, virt/kvm/kvm_main.c",
     zoo: ["Z44"],
     profiles: ALL,
@@ -213,7 +224,8 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   EntryChecksRequests: {
     says: "A vCPU looks for requests after it has published that it is in guest mode.",
-    reason: "A flush requested between the last look and the entry found the vCPU outside and does not wait for it.",
+    reason:
+      "A flush requested between the last look and the entry found the vCPU outside and does not wait for it.",
     source: "vcpu_enter_guest, arch/x86/kvm/x86.c; Documentation/virt/kvm/vcpu-requests.rst",
     zoo: ["Z47"],
     profiles: ALL,
@@ -234,16 +246,18 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   StartBeforeClear: {
     says: "The host calls start before it clears its PTE.",
-    reason: "A fault that looked the page up before the clear would not meet an open invalidation at its check.",
+    reason:
+      "A fault that looked the page up before the clear would not meet an open invalidation at its check.",
     source: "mmu_notifier_invalidate_range_start, include/linux/mmu_notifier.h",
     zoo: ["Z23", "Z24"],
     profiles: ALL,
   },
   HostPteClearedBeforeEnd: {
-    says: "The host drops the references of the pages before it calls end.",
-    reason: "None: either order is sound, as nothing may depend on it. Left out to show just that.",
-    source: "unmap_single_vma and tlb_finish_mmu, mm/memory.c and mm/mmu_gather.c",
-    zoo: [],
+    says: "The host clears its PTEs before it calls end.",
+    reason:
+      "A fault that begins after the end would look up the page that is about to go, and nothing would stop it.",
+    source: "mmu_notifier_invalidate_range_end, include/linux/mmu_notifier.h",
+    zoo: ["Z24"],
     profiles: ALL,
   },
   ReloadRequestedWithInvalidation: {
@@ -255,7 +269,8 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
   },
   InstallCompares: {
     says: "A leaf is installed by compare-and-swap against the entry that was examined.",
-    reason: "Faults that hold mmu_lock for read install side by side: a plain store undoes what another one did.",
+    reason:
+      "Faults that hold mmu_lock for read install side by side: a plain store undoes what another one did.",
     source: "tdp_mmu_set_spte_atomic, arch/x86/kvm/mmu/tdp_mmu.c",
     zoo: ["Z50"],
     profiles: SINCE_RWLOCK,

@@ -25,11 +25,16 @@ const say = (sentence: string, argument: Argument = "none"): TrapSentence => ({ 
 
 /** One row for each enumerator; `None` is what a machine has that did not trap. */
 export const TRAP_SENTENCES: Readonly<Record<keyof typeof Trap, TrapSentence>> = {
-  None: say("The core stopped without saying why: an access outside of its memory, or an instruction that cannot be"),
+  None: say(
+    "The core stopped without saying why: an access outside of its memory, or an instruction that cannot be",
+  ),
   Aborted: say("A wait was ended because the machine was aborted"),
   RefcountUnderflow: say("A page was put whose reference count was not positive", "pfn"),
   AllocOfUsedPage: say("The allocator found a free frame that has references", "pfn"),
-  PoisonOverwritten: say("A free frame no longer holds its poison: somebody wrote to it after it was freed", "address"),
+  PoisonOverwritten: say(
+    "A free frame no longer holds its poison: somebody wrote to it after it was freed",
+    "address",
+  ),
   UnlockByOther: say("A lock was released by an actor that does not hold it", "address"),
   LockTwice: say("An actor took a lock that it holds already", "address"),
   InProgressUnderflow: say("mmu_invalidate_in_progress would have become negative: an end without its start"),

@@ -1,7 +1,7 @@
 // Test module: the number streams of the drivers, one draw a call.
 import { nextZipf, configureWindow } from "../../assembly/drive/workload";
 import { Touch } from "../../assembly/drive/access";
-import { RANDOM_STEP, Random } from "../../assembly/drive/random";
+import { Random, nextRandom } from "../../assembly/drive/random";
 import { Permutation } from "../../assembly/guest/permutation";
 import { Map, attachRegions, planRegions } from "../../assembly/layout/map";
 
@@ -20,9 +20,7 @@ export function zipf(actor: u32): u32 {
 }
 
 export function draw(actor: u32): u64 {
-  const drive = Touch.drive(Map.actor(actor));
-  drive.random += RANDOM_STEP;
-  return Random.mix(drive.random);
+  return nextRandom(Touch.drive(Map.actor(actor)));
 }
 
 export function below(draw: u64, n: u32): u32 {

@@ -50,11 +50,11 @@ describe("installed", () => {
       join(folder, "use.mjs"),
       `import { Machine } from "guestmmu";
        const machine = Machine.create({ frames: 1024, vcpus: 1 });
-       const hva = machine.mm.mmap({ length: 1n << 20n });
-       machine.memslots.add({ id: 0, gpa: 0n, size: 1n << 20n, hva });
+       const hva = machine.mm.mmap(1 << 20);
+       machine.memslots.add({ gpa: 0, hva, length: 1 << 20 });
        const vcpu = machine.vcpu(0);
-       vcpu.write(0x1234n, 32, 0xdeadbeefn);
-       console.log(JSON.stringify({ read: vcpu.read(0x1234n, 32) }, (_, v) => typeof v === "bigint" ? v.toString(16) : v));
+       vcpu.write(0x1234, 0xdeadbeef, 32);
+       console.log(vcpu.read(0x1234, 32).value.toString(16));
        machine.dispose();`,
     );
     const { stdout } = await node("use.mjs");

@@ -50,9 +50,12 @@ test("what was recorded is what is read", () => {
         counts.set(bucketOf(ns), (counts.get(bucketOf(ns)) ?? 0n) + 1n);
       }
       const at = m.u32("histogramAddress", 0);
+      const found = new Map<number, bigint>();
       for (let i = 0; i < layout.HISTOGRAM_BUCKETS; i++) {
-        expect(m.view.getBigUint64(at + 8 * i, true)).toBe(counts.get(i) ?? 0n);
+        const count = m.view.getBigUint64(at + 8 * i, true);
+        if (count !== 0n) found.set(i, count);
       }
+      expect([...found].sort()).toEqual([...counts].sort());
       const total = m.view.getBigUint64(at + layout.HISTOGRAM_OFFSET_COUNT, true);
       expect(total).toBe(BigInt(values.length));
       const sum = m.view.getBigUint64(at + layout.HISTOGRAM_OFFSET_SUM, true);

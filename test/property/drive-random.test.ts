@@ -6,7 +6,7 @@ import {
   HEADER_OFFSET_HOST_COUNT,
   HEADER_OFFSET_VCPU_COUNT,
 } from "../../src/core/layout.generated.js";
-import { compileTestModule } from "../assembly/compile.js";
+import { compileTestModule } from "../compile-core.js";
 
 interface Streams {
   setup(): number;

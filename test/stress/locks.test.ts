@@ -85,7 +85,11 @@ test("two writers of an rwlock exclude each other", async () => {
 });
 
 test("an SRCU updater waits for the readers of what it retires", async () => {
-  const found = await together(["srcuReads", 0, 200_000], ["srcuReads", 1, 200_000], ["srcuUpdates", 3, 2_000]);
+  const found = await together(
+    ["srcuReads", 0, 200_000],
+    ["srcuReads", 1, 200_000],
+    ["srcuUpdates", 3, 2_000],
+  );
   expect(found.map(({ result, error }) => error ?? result)).toEqual([0, 0, undefined]);
 });
 

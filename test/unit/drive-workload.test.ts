@@ -91,7 +91,9 @@ describe("pointer chase", () => {
     m.drive(0, { steps: 50, workload: Workload.Chase });
     expect(m.u32("driveBuildChase", 0, 1 << 20)).toBe(50);
     expect(m.status()).toBe(DriveStatus.Finished);
-    const start = [...new Array(50).keys()].map((i) => USER + BigInt(i) * PAGE + ((BigInt(i) << 6n) & 0xfc0n));
+    const start = [...new Array(50).keys()].map(
+      (i) => USER + BigInt(i) * PAGE + ((BigInt(i) << 6n) & 0xfc0n),
+    );
     const seen = new Set<bigint>();
     for (let at = start[0]!; !seen.has(at); at = m.load(at)) seen.add(at);
     expect([...seen].sort()).toEqual([...start].sort());
@@ -213,7 +215,9 @@ test.each([
   m.raw["driveSpan"]!(host, 1n, m.hva + gpa + 16n * PAGE, 32, 5, order);
   expect(m.u32("driveInvalidate", host, 100)).toBe(100);
   expect(m.stat(host, Stat.Invalidations)).toBe(100);
-  const zeroed = [...new Array(PAGES).keys()].filter((i) => m.u64("hostPte", 0, m.hva + gpa + BigInt(i) * PAGE) === 0n);
+  const zeroed = [...new Array(PAGES).keys()].filter(
+    (i) => m.u64("hostPte", 0, m.hva + gpa + BigInt(i) * PAGE) === 0n,
+  );
   expect(zeroed.length).toBeGreaterThanOrEqual(30);
   expect(zeroed.every((i) => i >= 16 && i < 48)).toBe(true);
   expect(m.imbalance).toBe(0);
@@ -271,7 +275,9 @@ describe("why a driver comes back", () => {
     const m = machine();
     m.raw["hostMunmap"]!(0, m.hva + m.ram / 2n, m.ram / 2n);
     m.drive(0, { steps: PAGES });
-    expect(m.u32("guestMapPage", 0, USER, m.ram - PAGE, 12, layout.PTE_P | layout.PTE_RW | layout.PTE_US)).toBe(0);
+    expect(
+      m.u32("guestMapPage", 0, USER, m.ram - PAGE, 12, layout.PTE_P | layout.PTE_RW | layout.PTE_US),
+    ).toBe(0);
     expect(m.u32("driveRun", 0, 10)).toBe(0);
     expect(m.status()).toBe(DriveStatus.HostFault);
   });
@@ -292,10 +298,11 @@ test("TLB hits are accesses less misses", () => {
   const m = machine({ tlbEntries: 256 });
   m.drive(0, { steps: PAGES });
   m.u32("driveRun", 0, PAGES);
+  expect(m.stat(0, Stat.TlbHits)).toBe(0);
+  m.u32("driveRun", 0, PAGES); // the kernel's own pages had taken a few places
   const [hits, walks] = [m.stat(0, Stat.TlbHits), m.stat(0, Stat.Walks)];
-  expect(hits).toBe(0);
   m.u32("driveRun", 0, PAGES * 10);
-  expect(m.stat(0, Stat.TlbHits)).toBe(PAGES * 10);
+  expect(m.stat(0, Stat.TlbHits) - hits).toBe(PAGES * 10);
   expect(m.stat(0, Stat.Walks)).toBe(walks);
   expect(m.u32("vcpuLoad", 0, USER, 8, layout.Access.Read)).toBe(Outcome.Ok);
 });

@@ -31,7 +31,9 @@ function supervisorLoad(m: DriveMachine, gva: bigint): bigint {
 test("boot ends in long mode at CPL 3, every vCPU on the same tables", () => {
   const m = new DriveMachine({ vcpus: 3 });
   for (const vcpu of [0, 1, 2]) {
-    expect(register(m, vcpu, Register.Cr0)).toBe(layout.CR0_PE | layout.CR0_ET | layout.CR0_WP | layout.CR0_PG);
+    expect(register(m, vcpu, Register.Cr0)).toBe(
+      layout.CR0_PE | layout.CR0_ET | layout.CR0_WP | layout.CR0_PG,
+    );
     expect(register(m, vcpu, Register.Cr4)).toBe(layout.CR4_PAE | layout.CR4_PGE);
     expect(register(m, vcpu, Register.Efer)).toBe(
       layout.EFER_SCE | layout.EFER_LME | layout.EFER_LMA | layout.EFER_NXE,

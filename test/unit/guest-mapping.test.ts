@@ -56,7 +56,8 @@ describe.each(KINDS)("%s", (_kind, mapping) => {
         expect((leaf & layout.PTE_PS) !== 0n).toBe(shift !== 12);
         expect(m.physical(gpa)).toBe(gva ^ 0x1234n);
         if (mapping === GuestMapping.Identity) expect(gpa).toBe(gva);
-        if (mapping === GuestMapping.Offset) expect(gpa - gva).toBe(m.u64("guestRegionGpa", 0, start) - start);
+        if (mapping === GuestMapping.Offset)
+          expect(gpa - gva).toBe(m.u64("guestRegionGpa", 0, start) - start);
         seen.add(gpa / page);
       }
       expect(seen.size).toBe(Number(pages));

@@ -1,0 +1,101 @@
+/**
+ * guestmmu as a library: machines, and what is known of their protocol. Runs in Node and in browsers; threads are the
+ * embedder's affair (`Machine.attach`), or that of `guestmmu/worker`.
+ */
+
+export { GuestMmuError, ERROR_SENTENCES, type GuestMmuErrorCode, type GuestMmuErrorJson } from "./errors.js";
+export { type BuildName, type ModuleSource } from "./core/module.js";
+export { type LabImports } from "./core/core.js";
+export { PROFILES, SWITCH_SENTENCES, type ProfileName, type ProfileRow } from "./core/profiles.js";
+export { RULES, ruleRow, type RuleName, type RuleRow } from "./core/rules.js";
+export {
+  gfn,
+  gfnOf,
+  gpa,
+  gpaOf,
+  gva,
+  hpa,
+  hva,
+  pfn,
+  type Gfn,
+  type GfnLike,
+  type Gpa,
+  type GpaLike,
+  type Gva,
+  type GvaLike,
+  type Hpa,
+  type HpaLike,
+  type Hva,
+  type HvaLike,
+  type Pfn,
+  type PfnLike,
+} from "./machine/address.js";
+export {
+  describeFault,
+  pageFaultBits,
+  valueOf,
+  type AccessFault,
+  type AccessKind,
+  type AccessOk,
+  type AccessResult,
+  type AlignmentCheck,
+  type EptMisconfiguration,
+  type EptViolation,
+  type GeneralProtection,
+  type HostFault,
+  type Interrupted,
+  type Missing,
+  type MmioExit,
+  type PageFault,
+  type PageFaultBits,
+  type StackFault,
+} from "./machine/access-result.js";
+export { type GuestMemory } from "./machine/guest-memory.js";
+export {
+  type GuestMapping,
+  type GuestPageAttributes,
+  type GuestPageSize,
+  type GuestTables,
+  type GuestTablesOptions,
+  type LongModeRegisters,
+} from "./machine/guest-tables.js";
+export {
+  type HostMapping,
+  type HostMm,
+  type HostPageSize,
+  type HostStatistics,
+  type MmapOptions,
+  type Protection,
+} from "./machine/host-mm.js";
+export { type FaultStep, type Lab, type LabFault, type OpenInvalidation } from "./machine/lab.js";
+export { Machine, type AttachOptions, type SecondaryLeaf } from "./machine/machine.js";
+export { type Memslot, type MemslotSpec, type Memslots } from "./machine/memslots.js";
+export {
+  MACHINE_LIMITS,
+  type MachineConfiguration,
+  type MachineOptions,
+  type ModuleOptions,
+  type TlbGeometry,
+} from "./machine/options.js";
+export { type StatisticName, type Statistics } from "./machine/state.js";
+export {
+  failureOf,
+  type BatchFailure,
+  type EptFlag,
+  type GuestFlag,
+  type Translated,
+  type Translation,
+  type WalkStep,
+} from "./machine/translation.js";
+export {
+  ACCESS_RECORD_SIZE,
+  encodeAccess,
+  type BatchResult,
+  type MmioHandler,
+  type RegisterName,
+  type RegisterResult,
+  type TlbInfo,
+  type Vcpu,
+  type WritableRegisterName,
+} from "./machine/vcpu.js";
+export { type Width } from "./machine/width.js";

@@ -1,0 +1,316 @@
+/** The configuration of a machine: what may be given, its defaults and limits, and its words in the header. */
+
+import {
+  HEADER_OFFSET_BATCH_SIZE,
+  HEADER_OFFSET_FRAME_COUNT,
+  HEADER_OFFSET_HOST_COUNT,
+  HEADER_OFFSET_MAXPHYADDR,
+  HEADER_OFFSET_OPTIONS,
+  HEADER_OFFSET_PROFILE,
+  HEADER_OFFSET_RULES_OFF0,
+  HEADER_OFFSET_RULES_OFF1,
+  HEADER_OFFSET_SLOT_MAX,
+  HEADER_OFFSET_TLB_ENTRIES,
+  HEADER_OFFSET_TLB_LARGE_ENTRIES,
+  HEADER_OFFSET_VCPU_COUNT,
+  HEADER_OFFSET_VMA_MAX,
+  HEADER_OFFSET_WALK_CACHE_ENTRIES,
+  HEADER_OFFSET_WINDOW_COUNT,
+  MachineOption,
+  PAGE_SIZE,
+  Rule,
+} from "../core/layout.generated.js";
+import { type LabImports } from "../core/core.js";
+import { type ModuleSource } from "../core/module.js";
+import { PROFILES, isProfileName, type ProfileName } from "../core/profiles.js";
+import { isRuleName, type RuleName } from "../core/rules.js";
+import { GuestMmuError } from "../errors.js";
+
+/** Sizes of each vCPU's translation caches, in entries; powers of two. */
+export interface TlbGeometry {
+  /** Entries for 4 KiB translations, 1 to 65,536. Default 1,024. */
+  readonly entries?: number;
+  /** Entries for larger ones, 1 to 65,536. Default 64. */
+  readonly largeEntries?: number;
+  /** Rows of the cache of table addresses, 1 to 65,536. Default 64. */
+  readonly walkCacheEntries?: number;
+}
+
+/** Where the core comes from, and what it runs in. */
+export interface ModuleOptions {
+  /** Default "release". "lab" may leave rules out and has `machine.lab`; it is slower. */
+  readonly module?: ModuleSource;
+  /** A shared memory of the embedder's, zero and with `maximum` at most 65,536 pages. Default: a new one. */
+  readonly memory?: WebAssembly.Memory;
+  /** Answers to what a lab module asks its host (orderings, choices, notes). Ignored by a release module. */
+  readonly labImports?: LabImports;
+}
+
+/** What a machine is made of. Everything has a default; the whole may take 3.9 GiB. */
+export interface MachineOptions extends ModuleOptions {
+  /** Frames of host physical memory, 4 KiB each, 16 to 1,000,000. Default 16,384 (64 MiB). */
+  readonly frames?: number;
+  /** The same in bytes, a multiple of 4,096. Give this or `frames`. */
+  readonly hostMemory?: number;
+  /** Virtual processors, 1 to 256. Default 1. */
+  readonly vcpus?: number;
+  /** Threads of the host side that may act at a time, 1 to 256. Default 1: that of the thread that owns the view. */
+  readonly hostThreads?: number;
+  /** Memslots, 1 to 32,768. Default 64. */
+  readonly slots?: number;
+  /** VMAs of the VMM's address space, 1 to 65,536. Default 256. */
+  readonly vmas?: number;
+  readonly tlb?: TlbGeometry;
+  /** Bytes of each actor's buffer for batch calls, 4,096 to 16 MiB, a multiple of 4,096. Default 65,536. */
+  readonly batchSize?: number;
+  /** Physical pages the window table holds, for tables beyond the frames; 0 to 65,536. Default 0. */
+  readonly windows?: number;
+  /** Whose protocol rules the machine follows. Default "v6.13". */
+  readonly profile?: ProfileName;
+  /** Physical-address width of the emulated processor, 32 to 52 bits. Default 46. */
+  readonly maxphyaddr?: number;
+  /** Zero a page before user space or the guest gets it. Default true. */
+  readonly zeroPages?: boolean;
+  /** Fill freed frames with a pattern and verify it when they are handed out. Default false. */
+  readonly poison?: boolean;
+  /** A fault that meets an open invalidation spins instead of sleeping. Default false. */
+  readonly spinOnRetry?: boolean;
+  /** EPT keeps accessed and dirty flags. Default true. */
+  readonly eptAccessedDirty?: boolean;
+  /** The processor has 1 GiB pages. Default true. */
+  readonly page1GB?: boolean;
+  /** KVM may map 2 MiB pages. Default true. */
+  readonly hugePages?: boolean;
+  /** Protective clauses to leave out: lab module only. Default none. */
+  readonly rulesOff?: readonly RuleName[];
+}
+
+/** A configuration in full: every default filled in, every limit checked. */
+export interface MachineConfiguration {
+  readonly frames: number;
+  readonly vcpus: number;
+  readonly hostThreads: number;
+  readonly slots: number;
+  readonly vmas: number;
+  readonly tlb: Required<TlbGeometry>;
+  readonly batchSize: number;
+  readonly windows: number;
+  readonly profile: ProfileName;
+  readonly maxphyaddr: number;
+  readonly zeroPages: boolean;
+  readonly poison: boolean;
+  readonly spinOnRetry: boolean;
+  readonly eptAccessedDirty: boolean;
+  readonly page1GB: boolean;
+  readonly hugePages: boolean;
+  readonly rulesOff: readonly RuleName[];
+}
+
+interface Limit {
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly standard: number;
+  /** Must be a multiple of this. */
+  readonly step?: number;
+  readonly powerOfTwo?: boolean;
+}
+
+/** Least, greatest and default value of each number of a configuration. */
+export const MACHINE_LIMITS = {
+  frames: { minimum: 16, maximum: 1_000_000, standard: 16_384 },
+  hostMemory: {
+    minimum: 16 * PAGE_SIZE,
+    maximum: 1_000_000 * PAGE_SIZE,
+    standard: 16_384 * PAGE_SIZE,
+    step: PAGE_SIZE,
+  },
+  vcpus: { minimum: 1, maximum: 256, standard: 1 },
+  hostThreads: { minimum: 1, maximum: 256, standard: 1 },
+  slots: { minimum: 1, maximum: 32_768, standard: 64 },
+  vmas: { minimum: 1, maximum: 65_536, standard: 256 },
+  entries: { minimum: 1, maximum: 65_536, standard: 1_024, powerOfTwo: true },
+  largeEntries: { minimum: 1, maximum: 65_536, standard: 64, powerOfTwo: true },
+  walkCacheEntries: { minimum: 1, maximum: 65_536, standard: 64, powerOfTwo: true },
+  batchSize: { minimum: PAGE_SIZE, maximum: 1 << 24, standard: 1 << 16, step: PAGE_SIZE },
+  windows: { minimum: 0, maximum: 65_536, standard: 0 },
+  maxphyaddr: { minimum: 32, maximum: 52, standard: 46 },
+} as const satisfies Record<string, Limit>;
+
+/** The switches of a configuration: default, and bit in the header. */
+const FLAGS = {
+  zeroPages: [true, MachineOption.ZeroPages],
+  poison: [false, MachineOption.Poison],
+  spinOnRetry: [false, MachineOption.SpinOnRetry],
+  eptAccessedDirty: [true, MachineOption.EptAccessedDirty],
+  page1GB: [true, MachineOption.Page1GB],
+  hugePages: [true, MachineOption.HugePages],
+} as const;
+
+type FlagName = keyof typeof FLAGS;
+
+const KNOWN = new Set<string>([
+  ...Object.keys(MACHINE_LIMITS).filter((name) => !/ntries$/.test(name)),
+  ...Object.keys(FLAGS),
+  ...["tlb", "profile", "rulesOff", "module", "memory", "labImports"],
+]);
+const KNOWN_TLB = new Set<string>(["entries", "largeEntries", "walkCacheEntries"]);
+
+function invalid(message: string, hint: string): GuestMmuError {
+  return new GuestMmuError("CONFIG_INVALID", { message, hint });
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}
+
+/** Refuses names that no option has: a misspelt one would silently be a default. */
+function checkNames(given: object, known: ReadonlySet<string>, what: string): void {
+  for (const name of Object.keys(given)) {
+    if (!known.has(name))
+      throw invalid(`There is no ${what} "${name}".`, `Use one of: ${[...known].join(", ")}.`);
+  }
+}
+
+function number(name: keyof typeof MACHINE_LIMITS, value: unknown): number {
+  const limit: Limit = MACHINE_LIMITS[name];
+  if (value === undefined) return limit.standard;
+  const { minimum, maximum, step = 1, powerOfTwo = false } = limit;
+  const fits = typeof value === "number" && Number.isInteger(value) && value >= minimum && value <= maximum;
+  const right = fits && value % step === 0 && (!powerOfTwo || Number.isInteger(Math.log2(value)));
+  if (right) return value;
+  const form = powerOfTwo ? "a power of two" : step > 1 ? `a multiple of ${step}` : "an integer";
+  throw invalid(
+    `${name} is ${show(value)}: it has to be ${form} from ${minimum} to ${maximum}.`,
+    `Change ${name}.`,
+  );
+}
+
+function flag(name: FlagName, value: unknown): boolean {
+  if (value === undefined) return FLAGS[name][0];
+  if (typeof value === "boolean") return value;
+  throw invalid(`${name} is ${show(value)}: it has to be true or false.`, `Change ${name}.`);
+}
+
+function framesOf(options: MachineOptions): number {
+  const { frames, hostMemory } = options;
+  if (hostMemory === undefined) return number("frames", frames);
+  if (frames !== undefined) throw invalid("frames and hostMemory are both given.", "Give one of them.");
+  return number("hostMemory", hostMemory) / PAGE_SIZE;
+}
+
+function rulesOf(names: unknown): readonly RuleName[] {
+  if (names === undefined) return [];
+  if (!Array.isArray(names))
+    throw invalid("rulesOff is not a list of names.", 'Give for example ["CountChecked"].');
+  for (const name of names) {
+    if (!isRuleName(name)) throw invalid(`There is no rule ${show(name)}.`, "The names are those of RULES.");
+  }
+  return [...new Set(names as RuleName[])];
+}
+
+function profileOf(name: unknown): ProfileName {
+  if (name === undefined) return "v6.13";
+  if (isProfileName(name)) return name;
+  throw invalid(`There is no profile ${show(name)}.`, `Use one of: ${Object.keys(PROFILES).join(", ")}.`);
+}
+
+/** Fills in defaults and checks everything that can be checked without a module. Throws `CONFIG_INVALID`. */
+export function configure(options: MachineOptions): MachineConfiguration {
+  if (typeof options !== "object" || options === null) {
+    throw invalid(`The options are ${show(options)}.`, "Give an object, or nothing.");
+  }
+  checkNames(options, KNOWN, "option");
+  const tlb: TlbGeometry = options.tlb ?? {};
+  if (typeof tlb !== "object")
+    throw invalid(`tlb is ${show(tlb)}.`, "Give an object such as { entries: 1024 }.");
+  checkNames(tlb, KNOWN_TLB, "option of tlb");
+  return {
+    frames: framesOf(options),
+    vcpus: number("vcpus", options.vcpus),
+    hostThreads: number("hostThreads", options.hostThreads),
+    slots: number("slots", options.slots),
+    vmas: number("vmas", options.vmas),
+    tlb: {
+      entries: number("entries", tlb.entries),
+      largeEntries: number("largeEntries", tlb.largeEntries),
+      walkCacheEntries: number("walkCacheEntries", tlb.walkCacheEntries),
+    },
+    batchSize: number("batchSize", options.batchSize),
+    windows: number("windows", options.windows),
+    profile: profileOf(options.profile),
+    maxphyaddr: number("maxphyaddr", options.maxphyaddr),
+    zeroPages: flag("zeroPages", options.zeroPages),
+    poison: flag("poison", options.poison),
+    spinOnRetry: flag("spinOnRetry", options.spinOnRetry),
+    eptAccessedDirty: flag("eptAccessedDirty", options.eptAccessedDirty),
+    page1GB: flag("page1GB", options.page1GB),
+    hugePages: flag("hugePages", options.hugePages),
+    rulesOff: rulesOf(options.rulesOff),
+  };
+}
+
+/** The words of the header that a configuration fills, where they are 32-bit numbers. */
+const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration) => number])[] = [
+  [HEADER_OFFSET_FRAME_COUNT, (c) => c.frames],
+  [HEADER_OFFSET_VCPU_COUNT, (c) => c.vcpus],
+  [HEADER_OFFSET_HOST_COUNT, (c) => c.hostThreads],
+  [HEADER_OFFSET_SLOT_MAX, (c) => c.slots],
+  [HEADER_OFFSET_VMA_MAX, (c) => c.vmas],
+  [HEADER_OFFSET_TLB_ENTRIES, (c) => c.tlb.entries],
+  [HEADER_OFFSET_TLB_LARGE_ENTRIES, (c) => c.tlb.largeEntries],
+  [HEADER_OFFSET_WALK_CACHE_ENTRIES, (c) => c.tlb.walkCacheEntries],
+  [HEADER_OFFSET_BATCH_SIZE, (c) => c.batchSize],
+  [HEADER_OFFSET_WINDOW_COUNT, (c) => c.windows],
+  [HEADER_OFFSET_MAXPHYADDR, (c) => c.maxphyaddr],
+  [HEADER_OFFSET_PROFILE, (c) => PROFILES[c.profile].number],
+  [HEADER_OFFSET_OPTIONS, flagBits],
+];
+
+function flagBits(configuration: MachineConfiguration): number {
+  let bits = 0;
+  for (const name of Object.keys(FLAGS) as FlagName[]) if (configuration[name]) bits |= FLAGS[name][1];
+  return bits;
+}
+
+/** Writes a configuration to the header of an empty memory. */
+export function writeConfiguration(view: DataView, configuration: MachineConfiguration): void {
+  for (const [offset, read] of WORDS) view.setUint32(offset, read(configuration), true);
+  const off = configuration.rulesOff.reduce((bits, name) => bits | (1n << BigInt(Rule[name])), 0n);
+  view.setBigUint64(HEADER_OFFSET_RULES_OFF0, BigInt.asUintN(64, off), true);
+  view.setBigUint64(HEADER_OFFSET_RULES_OFF1, off >> 64n, true);
+}
+
+/** Reads the configuration of a machine back from its header. Throws `CONFIG_INVALID` if it is none that can be. */
+export function readConfiguration(view: DataView): MachineConfiguration {
+  const word = (offset: number): number => view.getUint32(offset, true);
+  const off =
+    view.getBigUint64(HEADER_OFFSET_RULES_OFF0, true) |
+    (view.getBigUint64(HEADER_OFFSET_RULES_OFF1, true) << 64n);
+  const options = word(HEADER_OFFSET_OPTIONS);
+  const profile = Object.values(PROFILES).find((row) => row.number === word(HEADER_OFFSET_PROFILE));
+  if (!profile)
+    throw invalid(
+      "The machine has a profile that this version does not know.",
+      "Use the version that made it.",
+    );
+  const flags = {} as Record<FlagName, boolean>;
+  for (const name of Object.keys(FLAGS) as FlagName[]) flags[name] = (options & FLAGS[name][1]) !== 0;
+  return configure({
+    frames: word(HEADER_OFFSET_FRAME_COUNT),
+    vcpus: word(HEADER_OFFSET_VCPU_COUNT),
+    hostThreads: word(HEADER_OFFSET_HOST_COUNT),
+    slots: word(HEADER_OFFSET_SLOT_MAX),
+    vmas: word(HEADER_OFFSET_VMA_MAX),
+    tlb: {
+      entries: word(HEADER_OFFSET_TLB_ENTRIES),
+      largeEntries: word(HEADER_OFFSET_TLB_LARGE_ENTRIES),
+      walkCacheEntries: word(HEADER_OFFSET_WALK_CACHE_ENTRIES),
+    },
+    batchSize: word(HEADER_OFFSET_BATCH_SIZE),
+    windows: word(HEADER_OFFSET_WINDOW_COUNT),
+    maxphyaddr: word(HEADER_OFFSET_MAXPHYADDR),
+    profile: profile.name,
+    ...flags,
+    rulesOff: (Object.keys(Rule) as RuleName[]).filter((name) => (off >> BigInt(Rule[name])) & 1n),
+  });
+}

@@ -1,0 +1,54 @@
+// A small machine with one memslot, as most tests of src/machine want it.
+import { expect } from "vitest";
+import { GuestMmuError, type GuestMmuErrorCode } from "../../src/errors.js";
+import { Machine, type GuestTables, type Hva, type MachineOptions, type Vcpu } from "../../src/index.js";
+
+export const PAGE = 4096;
+export const MIB = 1 << 20;
+
+/** Runs `action` and expects it to throw a GuestMmuError of this code with a hint; returns it. */
+export function refused(code: GuestMmuErrorCode, action: () => unknown): GuestMmuError {
+  let thrown: unknown;
+  try {
+    action();
+  } catch (error) {
+    thrown = error;
+  }
+  expect(thrown, "nothing was thrown").toBeInstanceOf(GuestMmuError);
+  const error = thrown as GuestMmuError;
+  expect(`${error.code}: ${error.message}`).toMatch(new RegExp(`^${code}: `));
+  expect(error.hint).toMatch(/^\S.*[.)]$/s);
+  return error;
+}
+
+export interface Fixture {
+  readonly machine: Machine;
+  /** Where guest-physical 0 lies in the VMM. */
+  readonly hva: Hva;
+  readonly vcpu: Vcpu;
+}
+
+/** A machine whose guest has `length` bytes at guest-physical 0, paging off. */
+export function machineWithSlot(options: MachineOptions = {}, length = 8 * MIB): Fixture {
+  const machine = Machine.create({ frames: 2048, ...options });
+  const hva = machine.mm.mmap(length);
+  machine.memslots.add({ gpa: 0, hva, length });
+  return { machine, hva, vcpu: machine.vcpu(0) };
+}
+
+/** The same in long mode, with tables at 1 MiB and nothing mapped yet. */
+export function machineInLongMode(
+  options: MachineOptions = {},
+  length = 8 * MIB,
+): Fixture & { tables: GuestTables } {
+  const fixture = machineWithSlot(options, length);
+  const tables = fixture.machine.guestTables({ at: MIB });
+  fixture.vcpu.enterLongMode(tables);
+  return { ...fixture, tables };
+}
+
+/** The books of the machine balance: every reference and mapping is accounted for. */
+export function expectBalanced(machine: Machine): void {
+  machine.unloadGuest();
+  expect(machine.mm.countImbalances()).toBe(0);
+}
