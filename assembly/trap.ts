@@ -4,7 +4,7 @@
 import { HEADER_TRAP_ACTOR, HEADER_TRAP_ARGUMENT, HEADER_TRAP_CODE } from "./layout/header";
 import { Map } from "./layout/map";
 
-/** Each enumerator names one place in the source. The sentence for it is in src/core/trap.ts. */
+/** Each enumerator names one place in the source; a number is never used for another (12 was). The sentence for it is in src/core/trap.ts. */
 export enum Trap {
   None = 0,
   /** A wait was ended by the machine's abort word. */
@@ -29,8 +29,6 @@ export enum Trap {
   RangeSentinel = 10,
   /** A read section was left that had not been entered. */
   GraceUnbalanced = 11,
-  /** A frame number outside the machine reached a place that had to have checked it. Argument: the pfn. */
-  BadPfn = 12,
   /** A per-actor table cache was empty under mmu_lock. */
   TableCacheEmpty = 13,
   /** mapcount would become negative. Argument: pfn. */

@@ -64,6 +64,7 @@ export {
   type HostMm,
   type HostPageSize,
   type HostStatistics,
+  type HostVma,
   type MmapOptions,
   type Protection,
 } from "./machine/host-mm.js";

@@ -1,9 +1,12 @@
 // Processor: registers, translation, TLB, windows. A vCPU is named by its index.
 
+import { ACTOR_FAULT } from "../layout/actor";
 import { Register, RegisterWrite } from "../layout/cpu";
+import { Fault } from "../layout/fault";
 import { Map } from "../layout/map";
 import { Access, Outcome, WALK_OUTCOME } from "../layout/walk";
-import { resetCpu, readRegister, writeRegister } from "../x86/cpu";
+import { beginRun, endRun } from "../kvm/vcpu";
+import { loadEptp, readRegister, resetCpu, writeRegister } from "../x86/cpu";
 import { Measure, measure } from "../x86/measure";
 import { clearWindows, findWindow, putWindow } from "../x86/memory";
 import { tlbFlushAll, tlbFlushEpt, tlbFlushNonGlobal, tlbFlushVpid, tlbInvalidatePage } from "../x86/tlb";
@@ -15,9 +18,28 @@ import {
   translateWindows,
 } from "../x86/translate";
 
-/** Sets the vCPU up as after INIT: protected mode without paging, TLB empty. */
+/**
+ * A vCPU that has a root of KVM's translates in guest mode, so that a flush waits for it; one without (a processor on
+ * its own, its tables in frames) has nobody to wait for.
+ */
+class Managed {
+  @inline static root(actor: usize): u32 {
+    return changetype<Fault>(actor + ACTOR_FAULT).root;
+  }
+  /** False: it may not enter guest mode, and the `Walk` says why. */
+  @inline static begin(actor: usize): bool {
+    return Managed.root(actor) == 0 || beginRun(actor);
+  }
+  @inline static end(actor: usize): void {
+    if (Managed.root(actor)) endRun(actor);
+  }
+}
+
+/** Sets the vCPU up as after INIT: protected mode without paging, TLB empty. Its EPT root stays loaded. */
 export function cpuReset(vcpu: u32): void {
-  resetCpu(Map.actor(vcpu));
+  const actor = Map.actor(vcpu);
+  resetCpu(actor);
+  if (Managed.root(actor)) loadEptp(actor, Managed.root(actor));
 }
 
 /** Writes a `Register` as the instruction that loads it would, with its checks and its flushes. */
@@ -25,6 +47,7 @@ export function registerWrite(vcpu: u32, register: Register, value: u64): Regist
   return writeRegister(Map.actor(vcpu), register, value);
 }
 
+/** Reads a `Register`. */
 export function registerRead(vcpu: u32, register: Register): u64 {
   return readRegister(Map.actor(vcpu), register);
 }
@@ -35,7 +58,10 @@ export function registerRead(vcpu: u32, register: Register): u64 {
  */
 export function translate(vcpu: u32, gva: u64, access: Access, effects: bool): Outcome {
   const actor = Map.actor(vcpu);
-  return effects ? translateRecorded(actor, gva, access) : translateQuiet(actor, gva, access);
+  if (!Managed.begin(actor)) return load<u32>(actor + WALK_OUTCOME);
+  const outcome = effects ? translateRecorded(actor, gva, access) : translateQuiet(actor, gva, access);
+  Managed.end(actor);
+  return outcome;
 }
 
 /** As `translate`, for tables in windows. `Missing` names the physical address to be put into one (`windowPut`). */
@@ -52,6 +78,7 @@ export const BATCH_FAILED: u64 = 1 << 63;
  */
 export function translateBatch(vcpu: u32, count: u32, access: Access): u32 {
   const actor = Map.actor(vcpu);
+  if (!Managed.begin(actor)) return 0;
   const batch = Map.batch(actor);
   let done: u32 = 0;
   for (let i: u32 = 0; i < count && (i + 1) << 3 <= Map.batchSize; i++) {
@@ -67,6 +94,7 @@ export function translateBatch(vcpu: u32, count: u32, access: Access): u32 {
         : BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | ((<u64>load<u32>(actor + WALK_OUTCOME, 4)) << 16),
     );
   }
+  Managed.end(actor);
   return done;
 }
 
@@ -87,6 +115,7 @@ export enum Flush {
   Ept = 3,
 }
 
+/** Drops TLB entries of this vCPU, to the `Flush` extent named. */
 export function tlbFlush(vcpu: u32, extent: Flush, argument: u64): void {
   const actor = Map.actor(vcpu);
   switch (extent) {

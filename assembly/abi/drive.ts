@@ -241,6 +241,7 @@ export function histogramAddress(actor: u32): usize {
   return Map.histogram(Map.actor(actor));
 }
 
+/** Empties an actor's histogram. */
 export function histogramClear(actor: u32): void {
   clearHistogram(Map.actor(actor));
 }
@@ -250,6 +251,7 @@ export function histogramBucketOf(ns: u64): u32 {
   return histogramBucket(ns);
 }
 
+/** The least value, in ns, that counts in a bucket. */
 export function histogramBucketLow(bucket: u32): u64 {
   return histogramLowest(bucket);
 }

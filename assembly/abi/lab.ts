@@ -22,26 +22,32 @@ export function labFaultBegin(vcpu: u32, gpa: u64, write: u32): bool {
   return loadRoot(actor) && topUpTables(actor, 4);
 }
 
+/** Step 1: the sequence. */
 export function labSnapshot(vcpu: u32): void {
   snapshot(Map.actor(vcpu));
 }
 
+/** Step 2: memslot and gup; on `Continue` the page is held. */
 export function labResolve(vcpu: u32): FaultResult {
   return resolve(Map.actor(vcpu));
 }
 
+/** Step 3: lock, check, install, release. */
 export function labCommit(vcpu: u32): FaultResult {
   return commit(Map.actor(vcpu));
 }
 
+/** Ends the SRCU section that `labFaultBegin` began. */
 export function labFaultEnd(vcpu: u32): void {
   Srcu.readUnlock(Map.actor(vcpu));
 }
 
+/** invalidate_range_start for hva [start, end), without a change of the host tables. */
 export function labInvalidateStart(actor: u32, start: u64, end: u64): void {
   invalidateStart(Map.actor(actor), start, end);
 }
 
+/** invalidate_range_end for the same range. */
 export function labInvalidateEnd(actor: u32, start: u64, end: u64): void {
   invalidateEnd(Map.actor(actor), start, end);
 }

@@ -82,6 +82,7 @@ export function vcpuInterrupt(index: u32): void {
   Ops.or<u32>(Map.actor(index) + CONTROL_REQUESTS, Request.Exit, Order.Full);
 }
 
+/** Withdraws `vcpuInterrupt`. */
 export function vcpuResume(index: u32): void {
   Ops.and<u32>(Map.actor(index) + CONTROL_REQUESTS, ~(<u32>Request.Exit), Order.Full);
 }

@@ -54,6 +54,9 @@ function addRangeLocked(start: u64, end: u64): void {
 
 /** mmu_invalidate_end: mmu_lock held for write. */
 function endLocked(actor: usize): void {
+  // I14: whatever was begun has added its range. (A profile that begins without a slot has none to add.)
+  const start = Ops.load<u64>(KVM_INVALIDATE_RANGE_START, Order.Relaxed);
+  if (start == RANGE_SENTINEL && Profiles.has(Switch.BeginOnlyOnOverlap)) trap(Trap.RangeSentinel, 0, actor);
   if (!Rules.hold(Rule.SeqBeforeCount)) lowerCountLocked(actor);
   if (Rules.hold(Rule.SeqRaisedInEnd)) {
     Ops.store<u32>(KVM_INVALIDATE_SEQ, Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed) + 1, Order.Relaxed);

@@ -91,7 +91,10 @@ export class Guest {
   @inline static address(vcpu: usize, gva: u64, access: Access): usize {
     if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0) {
       const host = Translate.hit(vcpu, gva, access);
-      if (host) return host;
+      if (host) {
+        Stats.add(vcpu, Stat.TlbHits, 1);
+        return host;
+      }
     }
     return addressMiss(vcpu, gva, access);
   }

@@ -47,8 +47,6 @@ export class Header {
   /** Entries of each vCPU's cache of guest-physical translations of table pages: a power of two. */
   walkCacheEntries: u32;
 
-  kvmBase: u32;
-  mmBase: u32;
   actorsBase: u32;
   histogramsBase: u32;
   slotsBase: u32;

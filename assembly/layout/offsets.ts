@@ -1,8 +1,10 @@
 // Offsets within the structures that TypeScript reads or writes directly.
 import { HEADER_BASE, Header } from "./header";
 import { Slot } from "./slot";
+import { Vma } from "./mm";
 import { Walk } from "./walk";
 
+export const HEADER_OFFSET_ABI_VERSION: usize = HEADER_BASE + offsetof<Header>("abiVersion");
 export const HEADER_OFFSET_SIZE: usize = HEADER_BASE + offsetof<Header>("size");
 export const HEADER_OFFSET_PROFILE: usize = HEADER_BASE + offsetof<Header>("profile");
 export const HEADER_OFFSET_FRAME_COUNT: usize = HEADER_BASE + offsetof<Header>("frameCount");
@@ -42,3 +44,8 @@ export const WALK_OFFSET_PA: usize = offsetof<Walk>("pa");
 export const WALK_OFFSET_SHIFT: usize = offsetof<Walk>("shift");
 export const WALK_OFFSET_STEPS: usize = offsetof<Walk>("steps");
 export const WALK_OFFSET_RIGHTS: usize = offsetof<Walk>("rights");
+
+export const VMA_OFFSET_START: usize = offsetof<Vma>("start");
+export const VMA_OFFSET_END: usize = offsetof<Vma>("end");
+export const VMA_OFFSET_FLAGS: usize = offsetof<Vma>("flags");
+export const VMA_OFFSET_PAGE_SHIFT: usize = offsetof<Vma>("pageShift");

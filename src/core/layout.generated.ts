@@ -119,37 +119,38 @@ export const GUEST_RAM_MAX = 0x400000000000n;
 export const GUEST_SHARED_SPACE = 0x2880;
 export const GUEST_TABLE_CURSOR = 0x2800;
 export const GUP_WRITABLE = 0x10000000000n;
-export const HEADER_ABORT = 0x1080;
+export const HEADER_ABORT = 0x1078;
 export const HEADER_BASE = 0x1000;
-export const HEADER_OFFSET_ACTORS_BASE = 0x1048;
-export const HEADER_OFFSET_BATCHES_BASE = 0x1060;
+export const HEADER_OFFSET_ABI_VERSION = 0x1004;
+export const HEADER_OFFSET_ACTORS_BASE = 0x1040;
+export const HEADER_OFFSET_BATCHES_BASE = 0x1058;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
-export const HEADER_OFFSET_FRAMES_BASE = 0x106c;
+export const HEADER_OFFSET_FRAMES_BASE = 0x1064;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
-export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x104c;
+export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1044;
 export const HEADER_OFFSET_HOST_COUNT = 0x1018;
 export const HEADER_OFFSET_MAXPHYADDR = 0x1038;
 export const HEADER_OFFSET_OPTIONS = 0x1034;
-export const HEADER_OFFSET_PAGES_BASE = 0x1068;
+export const HEADER_OFFSET_PAGES_BASE = 0x1060;
 export const HEADER_OFFSET_PROFILE = 0x100c;
-export const HEADER_OFFSET_RULES_OFF0 = 0x1070;
-export const HEADER_OFFSET_RULES_OFF1 = 0x1078;
+export const HEADER_OFFSET_RULES_OFF0 = 0x1068;
+export const HEADER_OFFSET_RULES_OFF1 = 0x1070;
 export const HEADER_OFFSET_SIZE = 0x1008;
-export const HEADER_OFFSET_SLOTS_BASE = 0x1050;
+export const HEADER_OFFSET_SLOTS_BASE = 0x1048;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
-export const HEADER_OFFSET_VMAS_BASE = 0x1054;
+export const HEADER_OFFSET_VMAS_BASE = 0x104c;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
-export const HEADER_OFFSET_WINDOWS_BASE = 0x1064;
+export const HEADER_OFFSET_WINDOWS_BASE = 0x105c;
 export const HEADER_OFFSET_WINDOW_COUNT = 0x1030;
 export const HEADER_SIZE = 0x1000;
-export const HEADER_STOP = 0x1098;
-export const HEADER_TRAP_ACTOR = 0x1088;
-export const HEADER_TRAP_ARGUMENT = 0x1090;
-export const HEADER_TRAP_CODE = 0x1084;
+export const HEADER_STOP = 0x1090;
+export const HEADER_TRAP_ACTOR = 0x1080;
+export const HEADER_TRAP_ARGUMENT = 0x1088;
+export const HEADER_TRAP_CODE = 0x107c;
 export const HISTOGRAM_BUCKETS = 0x4a0;
 export const HISTOGRAM_OFFSET_COUNT = 0x2500;
 export const HISTOGRAM_OFFSET_MAX = 0x2510;
@@ -306,6 +307,10 @@ export const TLB_GENERATION = 28;
 export const TLB_RIGHTS = 16;
 export const TLB_TAG = 0;
 export const TRANSLATION_GLOBAL = 0x200n;
+export const VMA_OFFSET_END = 8;
+export const VMA_OFFSET_FLAGS = 16;
+export const VMA_OFFSET_PAGE_SHIFT = 20;
+export const VMA_OFFSET_START = 0;
 export const VMA_SHIFT = 5;
 export const WALK_ERROR = 0x404;
 export const WALK_GPA = 0x410;
@@ -685,7 +690,6 @@ export const Trap = {
   LeafChanged: 9,
   RangeSentinel: 10,
   GraceUnbalanced: 11,
-  BadPfn: 12,
   TableCacheEmpty: 13,
   MapcountUnderflow: 14,
   RootUnderflow: 15,

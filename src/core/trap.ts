@@ -42,7 +42,6 @@ export const TRAP_SENTENCES: Readonly<Record<keyof typeof Trap, TrapSentence>> =
   LeafChanged: say("A present leaf would have been replaced by one with another pfn", "address"),
   RangeSentinel: say("An invalidation is open, yet the union of the open ranges is empty"),
   GraceUnbalanced: say("A read section was left that had not been entered, or waited for from inside"),
-  BadPfn: say("A frame number that the machine does not have reached a place that relies on it", "pfn"),
   TableCacheEmpty: say("A table was wanted under mmu_lock, and the actor's cache had none"),
   MapcountUnderflow: say("The map count of a page would have become negative", "pfn"),
   RootUnderflow: say("A root of the secondary MMU was put more often than it was taken", "pfn"),

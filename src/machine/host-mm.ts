@@ -1,12 +1,18 @@
 /** The VMM's address space: mappings at host-virtual addresses, and the pages behind them. */
 
 import {
+  HEADER_OFFSET_VMAS_BASE,
   HostStatus,
   MM_MMAP_MIN,
   MM_TASK_SIZE,
   PAGE_SIZE,
   PTE_ADDRESS,
   PTE_RW,
+  VMA_OFFSET_END,
+  VMA_OFFSET_FLAGS,
+  VMA_OFFSET_PAGE_SHIFT,
+  VMA_OFFSET_START,
+  VMA_SHIFT,
   VmaFlag,
 } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
@@ -38,6 +44,15 @@ export interface MmapOptions {
   readonly protection?: Protection;
   /** Size of the pages that faults install; "2m" asks for that alignment of address and length. Default "4k". */
   readonly pageSize?: HostPageSize;
+}
+
+/** One mapped range of the address space. */
+export interface HostVma {
+  readonly hva: Hva;
+  /** Bytes. */
+  readonly length: bigint;
+  readonly protection: Protection;
+  readonly pageSize: HostPageSize;
 }
 
 /** Counts of the host. */
@@ -199,6 +214,23 @@ export class HostMm {
       refcount: calls.hostRefcount(head),
       mapcount: calls.hostMapcount(head),
     };
+  }
+
+  /** What is mapped, in order of address: a row for each VMA, as in /proc/PID/maps. */
+  list(): HostVma[] {
+    const { calls, view } = this.#state;
+    const base = view.getUint32(HEADER_OFFSET_VMAS_BASE, true);
+    return Array.from({ length: calls.hostVmaCount() }, (_, i) => {
+      const row = base + (i << VMA_SHIFT);
+      const flags = view.getUint32(row + VMA_OFFSET_FLAGS, true);
+      const start = view.getBigUint64(row + VMA_OFFSET_START, true);
+      return {
+        hva: start as Hva,
+        length: view.getBigUint64(row + VMA_OFFSET_END, true) - start,
+        protection: (Object.keys(PROTECTIONS) as Protection[]).find((name) => PROTECTIONS[name] === flags) ?? "none",
+        pageSize: view.getUint32(row + VMA_OFFSET_PAGE_SHIFT, true) === 21 ? "2m" : "4k",
+      };
+    });
   }
 
   /** Counts of now. */

@@ -266,6 +266,12 @@ describe("--compare", () => {
     const slower = await guestmmu([...ONE_ROW, "--compare", file, "--threshold", "0.9"]);
     expect(slower.out).toMatch(/below 0\.9/);
     expect(slower.code).toBe(3);
+    const asJson = await guestmmu([...ONE_ROW, "--json", "--compare", file, "--threshold", "0.9"]);
+    expect(asJson.code).toBe(3);
+    expect(json(asJson.out).comparison).toMatchObject({
+      file,
+      rows: [{ verdict: "slower", below_threshold: true }],
+    });
     expect((await guestmmu([...ONE_ROW, "--compare", file])).code).toBe(0);
     const other = await guestmmu([...ONE_ROW, "--zero", "off", "--compare", file]);
     expect(other.err).toMatch(/no row that this run would measure/);

@@ -44,7 +44,7 @@ function document(rows: readonly BenchRow[], change: Partial<BenchDocument> = {}
     matrix: "chosen",
     complete: true,
     machine: { cpu: "a", cores: 2, memory_bytes: 1, platform: "p", node: "v20.0.0", v8: "11.3", load: 0 },
-    timer: { reading_ns: 50, step_ns: 1 },
+    timer: { reading_ns: 50, call_ns: 20, step_ns: 1 },
     notes: [],
     trace: null,
     rows,
