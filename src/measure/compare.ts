@@ -3,7 +3,13 @@
 import { GuestMmuError } from "../errors.js";
 import { INTERVAL_SAMPLES_MIN, compareSamples, type Comparison } from "../report/statistics.js";
 import { rowKey, type RowConfig } from "./matrix.js";
-import { configFromJson, type BenchDocument, type BenchRow, type RowConfigJson } from "./results.js";
+import {
+  configFromJson,
+  type BenchDocument,
+  type BenchRow,
+  type ComparisonJson,
+  type RowConfigJson,
+} from "./results.js";
 
 /** One row of the comparison. */
 export interface RowComparison {
@@ -95,11 +101,39 @@ function warningsOf(
   ] as const) {
     if (a !== b) warnings.push(`Another ${name}: ${a ?? "unknown"} then, ${b} now.`);
   }
-  if (earlier.trace?.records.total !== now.trace?.records.total && rows.some((row) => row.config.question === "trace")) {
+  if (
+    earlier.trace?.records.total !== now.trace?.records.total &&
+    rows.some((row) => row.config.question === "trace")
+  ) {
     warnings.push("The traces have different numbers of records.");
   }
   if (rows.some((row) => row.comparison.n < INTERVAL_SAMPLES_MIN)) {
     warnings.push(`Rows of fewer than ${INTERVAL_SAMPLES_MIN} samples have no interval: they show nothing.`);
   }
   return warnings;
+}
+
+/** The comparison as a part of the document; JSON has no infinity. */
+export function comparisonToJson(comparison: BenchComparison, file: string): ComparisonJson {
+  const { rows, threshold, onlyHere, onlyThere, warnings } = comparison;
+  return {
+    file,
+    threshold,
+    rows: rows.map(
+      ({ config, before, after, comparison: { ratio, low, high, confidence, verdict }, belowThreshold }) => ({
+        config,
+        before_per_s: before,
+        now_per_s: after,
+        ratio,
+        ratio_low: high === Infinity ? null : low,
+        ratio_high: high === Infinity ? null : high,
+        confidence,
+        verdict,
+        below_threshold: belowThreshold,
+      }),
+    ),
+    rows_only_here: onlyHere,
+    rows_only_there: onlyThere,
+    warnings,
+  };
 }

@@ -52,25 +52,27 @@ export interface MatrixAxes {
   readonly zero: readonly boolean[];
   readonly retry: readonly RetryName[];
   readonly poison: boolean;
+  /** Smaller regions where `memory` is null. */
+  readonly small: boolean;
 }
 
-/** Entries of a vCPU's TLB in all measurements: 1024 of 4 KiB and 256 large. */
+/** Entries of a vCPU's TLB in all measurements: 1024 of 4 KiB and 32 large. */
 export const TLB_ENTRIES = 1024;
-export const TLB_LARGE_ENTRIES = 256;
+export const TLB_LARGE_ENTRIES = 32;
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Pages that `hit` works on: a sixteenth of the TLB, so that a direct-mapped one holds them all. */
-const HIT_PAGES = 64;
-
-/** Region where `--memory` is not given. `miss` needs many times what the TLB reaches. */
-function defaultMemory(question: QuestionName, pageSize: number): number {
+/** Region where `--memory` is not given: `hit` fits the TLB, `miss` is many times what the TLB reaches. */
+function defaultMemory(question: QuestionName, pageSize: number, small: boolean): number {
   const large = pageSize > 4 * KIB;
-  if (question === "hit") return HIT_PAGES * pageSize;
-  if (question === "miss" && large) return 1024 * MIB;
-  return large ? 256 * MIB : 64 * MIB;
+  if (question === "hit") return (large ? TLB_LARGE_ENTRIES / 2 : HIT_PAGES) * pageSize;
+  if (large) return (small ? 128 : 256) * MIB;
+  return (small ? 16 : 64) * MIB;
 }
+
+/** 4 KiB pages of `hit`. */
+const HIT_PAGES = 64;
 
 /** All rows, in the order in which they are measured. */
 export function expandMatrix(axes: MatrixAxes): RowConfig[] {
@@ -87,7 +89,9 @@ export function expandMatrix(axes: MatrixAxes): RowConfig[] {
                     for (const retry of invalidate === 0 ? [axes.retry[0]!] : axes.retry) {
                       const uses = QUESTIONS[question].uses;
                       const memory =
-                        axes.memory !== null && uses.has("memory") ? axes.memory : defaultMemory(question, pageSize);
+                        axes.memory !== null && uses.has("memory")
+                          ? axes.memory
+                          : defaultMemory(question, pageSize, axes.small);
                       rows.push({
                         question,
                         vcpus,

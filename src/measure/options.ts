@@ -36,6 +36,7 @@ export interface BenchOptionTexts {
   readonly poison?: boolean;
   readonly quick?: boolean;
   readonly trace?: string;
+  readonly skipMalformed?: boolean;
   readonly compare?: string;
   readonly threshold?: string;
 }
@@ -52,6 +53,7 @@ export interface BenchPlan {
   /** The matrix is the default one, the small one, or was named by the user. */
   readonly label: "default" | "quick" | "chosen";
   readonly trace: string | null;
+  readonly skipMalformed: boolean;
   readonly compare: string | null;
   readonly threshold: number | null;
 }
@@ -113,12 +115,16 @@ export function planBench(texts: BenchOptionTexts, cores: number): BenchPlan {
     profile: parseNames("--profile", text("profile"), PROFILE_NAMES),
     workload: texts.workload === undefined ? null : parseNames("--workload", texts.workload, WORKLOAD_NAMES),
     writePercent:
-      texts.writeMix === undefined ? null : parseNumber("--write-mix", texts.writeMix, 0, 100, "stores in percent"),
+      texts.writeMix === undefined
+        ? null
+        : parseNumber("--write-mix", texts.writeMix, 0, 100, "stores in percent"),
     region: parseNames("--region", text("region"), REGION_NAMES),
-    memory: texts.memory === undefined ? null : parseBytes("--memory", texts.memory, { min: 4096, max: 2 ** 32 }),
+    memory:
+      texts.memory === undefined ? null : parseBytes("--memory", texts.memory, { min: 4096, max: 2 ** 32 }),
     zero: parseNames("--zero", text("zero"), ["on", "off"]).map((value) => value === "on"),
     retry: parseNames("--retry", text("retry"), RETRY_NAMES),
     poison: texts.poison === true,
+    small: quick,
   };
   refuseUnused(texts, axes);
   const samples = parseNumber("--samples", text("samples"), 1, 10_000, "intervals");
@@ -138,6 +144,7 @@ export function planBench(texts: BenchOptionTexts, cores: number): BenchPlan {
     seed,
     label: AXIS_OPTIONS.some((name) => texts[name] !== undefined) ? "chosen" : quick ? "quick" : "default",
     trace: texts.trace ?? null,
+    skipMalformed: texts.skipMalformed === true,
     compare: texts.compare ?? null,
     threshold: thresholdOf(texts, samples),
   };
@@ -147,7 +154,10 @@ function questionsOf(texts: BenchOptionTexts): QuestionName[] {
   const { question, trace } = texts;
   const accepted = QUESTION_NAMES.filter((name) => name !== "trace" || trace !== undefined);
   if (question !== undefined && trace === undefined && question.split(",").includes("trace")) {
-    throw usage("--question trace needs a trace.", "Add --trace FILE, for example --trace examples/ls.lackey.");
+    throw usage(
+      "--question trace needs a trace.",
+      "Add --trace FILE, for example --trace examples/ls.lackey.",
+    );
   }
   const given =
     question !== undefined
@@ -161,7 +171,10 @@ function questionsOf(texts: BenchOptionTexts): QuestionName[] {
 function pageSizesOf(text: string): number[] {
   const sizes = parsePageSizes("--page-size", text);
   if (sizes.some((size) => size > 2 ** 21)) {
-    throw usage("--page-size: 1g pages cannot be measured: the host maps 4k and 2m pages.", "Give 4k, 2m, or 4k,2m.");
+    throw usage(
+      "--page-size: 1g pages cannot be measured: the host maps 4k and 2m pages.",
+      "Give 4k, 2m, or 4k,2m.",
+    );
   }
   return sizes;
 }
@@ -193,7 +206,10 @@ function thresholdOf(texts: BenchOptionTexts, samples: number): number | null {
   const { threshold, compare } = texts;
   if (threshold === undefined) return null;
   if (compare === undefined) {
-    throw usage("--threshold needs something to compare with.", "Add --compare FILE, the JSON of an earlier run.");
+    throw usage(
+      "--threshold needs something to compare with.",
+      "Add --compare FILE, the JSON of an earlier run.",
+    );
   }
   const value = /^\d*\.?\d+$/.test(threshold) ? Number(threshold) : Number.NaN;
   if (!(value > 0 && value <= 100)) {
@@ -209,7 +225,11 @@ function thresholdOf(texts: BenchOptionTexts, samples: number): number | null {
 }
 
 /** A list of names; unknown ones list what is accepted. */
-function parseNames<const Name extends string>(option: string, text: string, accepted: readonly Name[]): Name[] {
+function parseNames<const Name extends string>(
+  option: string,
+  text: string,
+  accepted: readonly Name[],
+): Name[] {
   const names: Name[] = [];
   for (const item of text.split(",").map((part) => part.trim().toLowerCase())) {
     const name = accepted.find((candidate) => candidate === item);

@@ -30,17 +30,21 @@ const question = (
 
 export const QUESTIONS: Readonly<Record<QuestionName, Question>> = {
   populate: question("populate", "first touch", "first touch of every page of an empty region", ["memory"]),
-  cycle: question("cycle", "invalidate + refault", "a vCPU's page is dropped by madvise(DONTNEED), then touched", ["memory"]),
-  hit: question("hit", "access", "steady state, working set inside the TLB", [
-    "workload",
-    "writePercent",
-  ]),
+  cycle: question(
+    "cycle",
+    "invalidate + refault",
+    "a vCPU's page is dropped by madvise(DONTNEED), then touched",
+    ["memory"],
+  ),
+  hit: question("hit", "access", "steady state, working set inside the TLB", ["workload", "writePercent"]),
   miss: question("miss", "access", "steady state, region far beyond the TLB", [
     "workload",
     "writePercent",
     "memory",
   ]),
-  trace: question("trace", "record", "the accesses of a recorded process (with --trace), pages on demand", ["memory"]),
+  trace: question("trace", "record", "the accesses of a recorded process (with --trace), pages on demand", [
+    "memory",
+  ]),
 };
 
 /** Streams of accesses (assembly/drive). */

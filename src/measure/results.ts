@@ -33,6 +33,30 @@ export interface BenchDocument {
   /** The trace that drove the vCPUs, if one did. */
   readonly trace: TraceSummary | null;
   readonly rows: readonly BenchRow[];
+  /** With `--compare`: this run against the earlier one. */
+  readonly comparison?: ComparisonJson;
+}
+
+/** Ratios of the rows that both runs have measured in full. */
+export interface ComparisonJson {
+  readonly file: string;
+  readonly threshold: number | null;
+  readonly rows: readonly {
+    readonly config: RowConfigJson;
+    readonly before_per_s: number;
+    readonly now_per_s: number;
+    /** Rate now over rate before; the ends of the interval are null where there are too few samples for one. */
+    readonly ratio: number;
+    readonly ratio_low: number | null;
+    readonly ratio_high: number | null;
+    readonly confidence: number;
+    readonly verdict: "faster" | "slower" | "no difference shown";
+    /** True if the whole interval lies below the threshold. */
+    readonly below_threshold: boolean;
+  }[];
+  readonly rows_only_here: number;
+  readonly rows_only_there: number;
+  readonly warnings: readonly string[];
 }
 
 /** The machine that the run was made on. */
@@ -51,12 +75,15 @@ export interface MachineJson {
 export interface TimerJson {
   /** One reading of the clock. A latency includes one. */
   readonly reading_ns: number;
+  /** One call of the core that does nothing. A latency includes one. */
+  readonly call_ns: number;
   /** Smallest step of the clock that was seen. */
   readonly step_ns: number;
 }
 
 /** Counts of what all vCPUs and invalidators did in the timed part of one row. */
 export interface WorkCounts {
+  /** Those that the rate is of. Operations that were timed one by one are not among them; in all other counts they are. */
   readonly operations: number;
   readonly accesses: number;
   readonly faults: number;
@@ -102,7 +129,7 @@ export interface BenchRow {
   readonly counts: WorkCounts;
   /** Pages in the region of one vCPU, or of all. */
   readonly pages: number;
-  /** Frames in use while it ran, and those that were not given back at its end. */
+  /** The most frames found in use while it ran, and those that were not given back at its end. */
   readonly frames: number;
   readonly frames_leaked: number;
   readonly elapsed_ms: number;
@@ -157,7 +184,8 @@ export function parseBenchDocument(text: string, from: string): BenchDocument {
   } catch (error) {
     throw unusable(`not JSON (${(error as Error).message})`);
   }
-  if (!isRecord(value) || typeof value["schema"] !== "string") throw unusable("not a result of guestmmu bench");
+  if (!isRecord(value) || typeof value["schema"] !== "string")
+    throw unusable("not a result of guestmmu bench");
   if (value["schema"] !== BENCH_SCHEMA) {
     throw unusable(`its schema is ${value["schema"]}, and this version reads ${BENCH_SCHEMA}`);
   }

@@ -11,7 +11,17 @@ import { configFromJson, type BenchDocument, type BenchRow, type LatencyJson } f
 import type { TraceSummary } from "../trace/lackey.js";
 import { machineLine } from "./machine.js";
 import { renderTable, type Cell, type Column } from "./table.js";
-import { formatBytes, formatCount, formatDurationNs, formatPercent, formatRate, formatRatio } from "./units.js";
+import {
+  formatBytes,
+  formatCount,
+  formatDurationNs,
+  formatPercent,
+  formatRate,
+  formatRatio,
+} from "./units.js";
+
+/** Where an option has no meaning for a row. */
+const NONE = "-";
 
 /** A column of the configuration. */
 interface ConfigColumn {
@@ -29,11 +39,15 @@ const ALL_CONFIG_COLUMNS: readonly ConfigColumn[] = [
   { header: "zero", text: (row) => (row.zero ? "on" : "off") },
   { header: "region", text: (row) => row.region },
   { header: "memory", text: (row) => formatBytes(row.memory) },
-  { header: "workload", text: (row) => row.workload ?? "-" },
-  { header: "writes", text: (row) => (row.writePercent === null ? "-" : `${row.writePercent} %`) },
-  { header: "inval wanted", text: (row) => (row.invalidate === 0 ? "-" : formatRate(row.invalidate)), always: true },
-  { header: "span", text: (row) => (row.invalidate === 0 ? "-" : String(row.span)) },
-  { header: "retry", text: (row) => (row.invalidate === 0 ? "-" : row.retry) },
+  { header: "workload", text: (row) => row.workload ?? NONE },
+  { header: "writes", text: (row) => (row.writePercent === null ? NONE : `${row.writePercent} %`) },
+  {
+    header: "inval wanted",
+    text: (row) => (row.invalidate === 0 ? NONE : formatRate(row.invalidate)),
+    always: true,
+  },
+  { header: "span", text: (row) => (row.invalidate === 0 ? NONE : String(row.span)) },
+  { header: "retry", text: (row) => (row.invalidate === 0 ? NONE : row.retry) },
 ];
 
 /** A measured column: everything in it fits `width`. */
@@ -49,7 +63,11 @@ const latency =
     row.latency_ns === null ? "-" : formatDurationNs(row.latency_ns[field]);
 
 const MEASURED_COLUMNS: readonly MeasuredColumn[] = [
-  { header: "rate", width: 9, text: ({ rate_per_s: { median } }) => (median === null ? "-" : formatRate(median)) },
+  {
+    header: "rate",
+    width: 9,
+    text: ({ rate_per_s: { median } }) => (median === null ? "-" : formatRate(median)),
+  },
   {
     header: "+-",
     width: 6,
@@ -76,15 +94,16 @@ export class BenchTable {
 
   constructor(rows: readonly RowConfig[]) {
     const differs = (column: ConfigColumn): boolean =>
-      column.always === true || new Set(rows.map((row) => column.text(row))).size > 1;
+      column.always === true ||
+      new Set(rows.map((row) => column.text(row)).filter((text) => text !== NONE)).size > 1;
     this.config = ALL_CONFIG_COLUMNS.filter(differs).map((column) => ({
       ...column,
       width: Math.max(column.header.length, ...rows.map((row) => column.text(row).length)),
     }));
-    this.agreed = ALL_CONFIG_COLUMNS.filter((column) => !differs(column))
-      .map((column) => [column.header, column.text(rows[0]!)] as const)
-      .filter(([, text]) => text !== "-")
-      .map(([header, text]) => `${header} ${text}`);
+    this.agreed = ALL_CONFIG_COLUMNS.filter((column) => !differs(column)).flatMap((column) => {
+      const text = rows.map((row) => column.text(row)).find((value) => value !== NONE);
+      return text === undefined ? [] : [`${column.header} ${text}`];
+    });
   }
 
   get configHeaders(): readonly string[] {
@@ -96,15 +115,15 @@ export class BenchTable {
   }
 
   /** What is about to be measured, then the head of the table. */
-  opening(plan: BenchPlan, seed: number): string {
-    const { rows, durationMs, samples, label } = plan;
+  opening(plan: BenchPlan): string {
+    const { rows, durationMs, samples, label, seed } = plan;
     const what = label === "chosen" ? "" : `${label} matrix, `;
     const seconds = (rows.length * (durationMs + plan.warmupMs)) / 1000;
     const about = seconds < 10 ? seconds.toFixed(1) : seconds.toFixed(0);
     return [
       `guestmmu bench: ${what}${rows.length} row${rows.length === 1 ? "" : "s"} of ` +
         `${formatDurationNs(durationMs * 1e6)} in ${samples} samples, about ${about} s, seed ${seed}`,
-      ...(this.agreed.length ? [`all rows: ${this.agreed.join(", ")}`] : []),
+      ...(this.agreed.length ? [`in all rows: ${this.agreed.join(", ")}`] : []),
       "",
       this.line(
         (column) => column.header,
@@ -140,6 +159,28 @@ export class BenchTable {
     return renderTable(columns, cells);
   }
 
+  /** What the rows of question `trace` add: what became of the records. */
+  traceCounts(rows: readonly BenchRow[], trace: TraceSummary): string {
+    const columns: Column[] = [
+      ...this.configHeaders.map((header) => ({ header })),
+      ...["records", "passes", "distinct pages", "guest faults", "EPT faults", "TLB hits"].map(
+        (header): Column => ({ header, align: "right" }),
+      ),
+    ];
+    const cells = rows
+      .filter((row) => row.config.question === "trace")
+      .map(({ config, counts }): Cell[] => [
+        ...this.configTexts(configFromJson(config)),
+        short(counts.operations),
+        (counts.operations / config.vcpus / trace.records.total).toFixed(1),
+        formatCount(trace.pages),
+        short(counts.guest_faults),
+        short(counts.faults),
+        share(counts.tlb_hits, counts.accesses),
+      ]);
+    return renderTable(columns, cells);
+  }
+
   private line(
     config: (column: ConfigColumn & { readonly width: number }) => string,
     measured: (column: MeasuredColumn) => string,
@@ -168,7 +209,7 @@ const COUNT_COLUMNS: readonly { readonly header: string; readonly text: (row: Be
   { header: "walks", text: ({ counts }) => short(counts.walks) },
   {
     header: "TLB hits",
-    text: ({ counts }) => (counts.accesses === 0 ? "-" : formatPercent(counts.tlb_hits / counts.accesses)),
+    text: ({ counts }) => share(counts.tlb_hits, counts.accesses),
   },
   { header: "flushes", text: ({ counts }) => short(counts.tlb_flushes) },
   { header: "IPIs", text: ({ counts }) => short(counts.ipis) },
@@ -176,6 +217,12 @@ const COUNT_COLUMNS: readonly { readonly header: string; readonly text: (row: Be
   { header: "zapped", text: ({ counts }) => short(counts.leaves_zapped) },
   { header: "frames", text: ({ frames }) => short(frames) },
 ];
+
+/** A share with one decimal; 100 % is all of them. */
+function share(part: number, all: number): string {
+  if (all === 0) return "-";
+  return part === all ? "100 %" : `${Math.min(99.9, (part / all) * 100).toFixed(1)} %`;
+}
 
 /** A count in at most six characters. */
 function short(count: number): string {
@@ -186,17 +233,22 @@ function short(count: number): string {
 export function benchClosing(document: BenchDocument): string {
   const operations = new Map(document.rows.map((row) => [row.config.question, row.operation]));
   const counted = [...operations].map(([question, operation]) => `${question}: ${operation}`).join("; ");
-  const lines = [
-    `An operation is - ${counted}. Rates are of all vCPUs together, median of the samples; +- is half the distance`,
-    `between the quartiles. Latencies are of single operations, timed in between, one clock reading ` +
-      `(${formatDurationNs(document.timer.reading_ns)}) included.`,
+  const meaning = [
+    `An operation is - ${counted}. Rates are of all vCPUs together, the median of the samples;`,
+    "+- is half the distance between the quartiles. Latencies are of single operations, each a KVM_RUN of its own, timed in between",
+    `and not counted in the rate; a reading of the clock (${formatDurationNs(document.timer.reading_ns)}) and a call of the core ` +
+      `(${formatDurationNs(document.timer.call_ns)}) are part of them.`,
     PROFILE_NOTE,
     "",
+  ];
+  const lines = [
+    ...(document.rows.length === 0 ? [] : meaning),
     `${machineLine(document.machine)} · guestmmu ${document.guestmmu} · seed ${document.seed}`,
     ...document.notes.map((note) => `note: ${note}`),
   ];
   for (const row of document.rows) {
-    for (const problem of row.problems) lines.push(`PROBLEM  ${rowName(configFromJson(row.config))}: ${problem}`);
+    for (const problem of row.problems)
+      lines.push(`PROBLEM  ${rowName(configFromJson(row.config))}: ${problem}`);
   }
   if (!document.complete) lines.push("PARTIAL  interrupted: the rows above are all that was measured.");
   return lines.join("\n");
@@ -204,7 +256,8 @@ export function benchClosing(document: BenchDocument): string {
 
 /** A row in a few words, for messages. */
 export function rowName(row: RowConfig): string {
-  const invalidate = row.invalidate === 0 ? "" : `, ${formatRate(row.invalidate)} invalidations of ${row.span}`;
+  const invalidate =
+    row.invalidate === 0 ? "" : `, ${formatRate(row.invalidate)} invalidations of ${row.span}`;
   return `${row.question}, ${row.vcpus} vCPU${row.vcpus === 1 ? "" : "s"}${invalidate}`;
 }
 
@@ -220,37 +273,12 @@ export function traceLines(trace: TraceSummary): string {
       ? []
       : [
           `      ${formatCount(lines.malformed)} malformed line${lines.malformed === 1 ? "" : "s"} left out:`,
-          ...trace.malformed.map(({ line, text, expected }) => `      ${trace.path}:${line}: ${expected}, found "${text}"`),
+          ...trace.malformed.map(
+            ({ line, text, expected }) => `      ${trace.path}:${line}: ${expected}, found "${text}"`,
+          ),
         ]),
     ...(trace.complete ? [] : ["      the trace goes on: only this part of it is used"]),
   ].join("\n");
-}
-
-/** What the trace rows add to the counts: what became of the records. */
-export function traceCounts(rows: readonly BenchRow[], trace: TraceSummary): string {
-  const columns: Column[] = [
-    { header: "vcpus" },
-    { header: "inval wanted" },
-    { header: "records", align: "right" },
-    { header: "passes", align: "right" },
-    { header: "distinct pages", align: "right" },
-    { header: "guest faults", align: "right" },
-    { header: "EPT faults", align: "right" },
-    { header: "TLB hits", align: "right" },
-  ];
-  const cells = rows
-    .filter((row) => row.config.question === "trace")
-    .map(({ config, counts }): Cell[] => [
-      config.vcpus,
-      config.invalidate === 0 ? "-" : config.invalidate === "max" ? "max" : formatRate(config.invalidate),
-      short(counts.operations),
-      (counts.operations / config.vcpus / trace.records.total).toFixed(1),
-      formatCount(trace.pages),
-      formatCount(counts.guest_faults),
-      formatCount(counts.faults),
-      counts.accesses === 0 ? "-" : formatPercent(counts.tlb_hits / counts.accesses),
-    ]);
-  return renderTable(columns, cells);
 }
 
 /** The comparison with an earlier run. */

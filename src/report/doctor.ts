@@ -9,7 +9,13 @@ export function doctorLines(report: DoctorReport): string {
   const width = Math.max(...report.checks.map(({ name }) => name.length));
   const lines = report.checks.flatMap(({ status, name, found, means, todo }) => [
     `${MARKS[status]}  ${name.padEnd(width)}  ${found}`,
-    ...(status === "ok" ? [] : [means, todo].filter(Boolean).map((text) => `${" ".repeat(width + 8)}${text}`)),
+    ...(status === "ok"
+      ? []
+      : [means, todo].filter(Boolean).map((text) => `${" ".repeat(width + 8)}${text}`)),
   ]);
-  return [...lines, "", report.fit ? "This machine can run guestmmu." : "This machine cannot run guestmmu."].join("\n");
+  return [
+    ...lines,
+    "",
+    report.fit ? "This machine can run guestmmu." : "This machine cannot run guestmmu.",
+  ].join("\n");
 }

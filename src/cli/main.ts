@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+/** The command `guestmmu`. Commands are loaded when they are asked for: `--help` loads none. */
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { addBench } from "./bench.js";
+import { addDoctor } from "./doctor.js";
+import { ExitCode, reportFailure } from "./exit.js";
+
+// A reader that has seen enough (`| head`) is not an error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === "EPIPE" ? ExitCode.Done : ExitCode.Internal);
+});
+
+const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+const program = new Command("guestmmu")
+  .description(
+    "A guest-memory emulator: x86-64 page walks, EPT, struct pages and KVM's fault/invalidate protocol.",
+  )
+  .version(version, "-V, --version")
+  .showHelpAfterError("(guestmmu --help lists all commands and options)")
+  .exitOverride()
+  .addHelpText(
+    "after",
+    `
+Examples:
+  guestmmu doctor                            can this machine run it?
+  guestmmu bench --quick                     first figures within two seconds
+  guestmmu bench                             the default matrix, about 15 s
+  guestmmu bench --trace examples/ls.lackey  a real process faults its pages in
+
+Exit codes: 0 done, 1 violation found, 2 usage or unfit machine, 3 threshold missed,
+            4 inconclusive, 70 internal error, 130 interrupted.
+guestmmu COMMAND --help tells all about a command.`,
+  );
+
+addBench(program);
+addDoctor(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError)
+    process.exitCode = error.exitCode === 0 ? ExitCode.Done : ExitCode.Usage;
+  else process.exitCode = reportFailure(error);
+}
