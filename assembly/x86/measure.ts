@@ -2,7 +2,7 @@
 // generator, and the result is a digest, so that a native program which walks the same tables can be compared.
 
 import { Access } from "../layout/walk";
-import { Translation } from "./rights";
+import { ENDED, Translation } from "./rights";
 import { Tlb } from "./tlb";
 import { guestFast, guestNestedFast } from "./walk";
 
@@ -50,7 +50,7 @@ class Kernel {
       } else {
         const t =
           what == Measure.Walk ? guestFast(vcpu, gva, Access.Read) : guestNestedFast(vcpu, gva, Access.Read);
-        if (t == 0) return MEASURE_FAILED;
+        if (t <= ENDED) return MEASURE_FAILED;
         value = Translation.page(t);
       }
       digest += value;

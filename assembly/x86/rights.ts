@@ -69,6 +69,9 @@ export class Obstacles {
   }
 }
 
+/** In place of a translation: the walk has come to its end without one, and the record says why. */
+export const ENDED: u64 = 1;
+
 /** The result of a walk. */
 export class Translation {
   @inline static make(pa: u64, obstacles: u64, size: u64, leaf: u64): u64 {

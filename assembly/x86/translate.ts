@@ -15,10 +15,11 @@ import {
 } from "../layout/walk";
 import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
 import { Memory } from "./memory";
-import { TRANSLATION_GLOBAL, Translation } from "./rights";
+import { ENDED, TRANSLATION_GLOBAL, Translation } from "./rights";
 import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook } from "./tlb";
 import {
   Kind,
+  endAtHole,
   guestFast,
   guestFrames,
   guestNestedFast,
@@ -38,13 +39,14 @@ export class Translate {
   }
 }
 
-/** The form without frills, of the dimensions in force; 0 if it does not apply. */
+/** The form without frills, of the dimensions in force; 0 if it does not apply, ENDED at an EPT violation. */
 function walkFast(vcpu: usize, gva: u64, access: Access): u64 {
   const shape = load<u32>(vcpu + CPU_SHAPE);
   if (shape == Shape.Both) return guestNestedFast(vcpu, gva, access);
   if (shape == Shape.Guest) return guestFast(vcpu, gva, access);
   if (shape == Shape.None) return 0;
   const t = nestedFast(vcpu, gva);
+  if (t == 0) return endAtHole(vcpu, gva, gva & ~(<u64>0xfff), access, 0);
   return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
 }
 
@@ -105,7 +107,7 @@ export function translateMiss(vcpu: usize, gva: u64, access: Access): usize {
   Stats.add(vcpu, Stat.Walks, 1);
   let t = walkFast(vcpu, gva, access);
   if (t == 0) t = walkFrames(vcpu, gva, access, true);
-  if (t) return enter(vcpu, gva, t);
+  if (t > ENDED) return enter(vcpu, gva, t);
   // A fault drops what the TLB has of the page (4.10.4.1); so does an EPT violation (29.4.3.1).
   tlbDropAddress(vcpu, gva);
   return 0;

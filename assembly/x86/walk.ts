@@ -35,6 +35,7 @@ import {
   Outcome,
   WALK_ERROR,
   WALK_GPA,
+  WALK_GVA,
   WALK_OUTCOME,
   WALK_PA,
   WALK_STEPS,
@@ -59,6 +60,7 @@ import {
   EPT_PS,
   EPT_RWX,
   EPT_VIOLATION_FETCH,
+  EPT_VIOLATION_FINAL,
   EPT_VIOLATION_LINEAR,
   EPT_VIOLATION_READ,
   EPT_VIOLATION_RIGHTS_SHIFT,
@@ -77,7 +79,7 @@ import {
 } from "./bits";
 import { Memory, Policy } from "./memory";
 import { MODE_4LEVEL, MODE_EPT4, Mode } from "./modes";
-import { OBSTACLE_CLEAN, OBSTACLE_EPT_CLEAN, OBSTACLE_USER_KEYS, Obstacles, Translation } from "./rights";
+import { ENDED, OBSTACLE_CLEAN, OBSTACLE_EPT_CLEAN, OBSTACLE_USER_KEYS, Obstacles, Translation } from "./rights";
 import { Step } from "./step";
 
 /** The attributes of a kind of access. */
@@ -242,6 +244,38 @@ export function nestedWindows(
   return NestedWalk.loop(Policy.Windows, vcpu, gpa, bits, final, effects, record);
 }
 
+/** True if EPT maps nothing at `gpa`, and nothing else is remarkable on the way there. */
+function isHole(vcpu: usize, gpa: u64): bool {
+  const test = load<u64>(vcpu + CPU_NESTED_TEST);
+  let at: usize = load<u32>(vcpu + CPU_NESTED_ROOT);
+  if (at == 0 || gpa >> 48 != 0) return false;
+  let level = Mode.levels(MODE_EPT4);
+  while (true) {
+    const entry = Ops.load<u64>(at + Mode.offset(level, gpa), Order.Relaxed);
+    if ((entry & EPT_RWX) == 0) return true;
+    const table = entry & PTE_ADDRESS;
+    // What holds of an entry of level 4 that is plain holds of any that refers to a table.
+    if (level == 1 || entry & EPT_PS || !Step.plain(MODE_EPT4, 4, false, test, entry) || table >= Memory.limit) {
+      return false;
+    }
+    at = Memory.frame(table);
+    level--;
+  }
+}
+
+/**
+ * The fast form's own end, for the commonest of faults: the guest allows the access, with no flag to set, and EPT maps
+ * nothing there. Records the violation and returns ENDED; 0 if it is anything else, for the loop to find out.
+ */
+export function endAtHole(vcpu: usize, gva: u64, page: u64, access: Access, guest: u64): u64 {
+  if (Translation.denies(guest, Kind.deny(vcpu, access)) || !isHole(vcpu, page)) return 0;
+  store<u64>(vcpu + WALK_GVA, gva);
+  store<u32>(vcpu + WALK_STEP_COUNT, 0);
+  const error = Kind.nested(access) | EPT_VIOLATION_FINAL | EPT_VIOLATION_LINEAR;
+  endNested(vcpu, page | (gva & 0xfff), Outcome.EptViolation, error);
+  return ENDED;
+}
+
 /** A place in a guest's table. */
 class TableEntry {
   /** Where it lies in this memory, through EPT if there is one; 0 and the record if it cannot be reached. */
@@ -389,8 +423,8 @@ export class GuestWalk {
     const gpa = Step.page(level, leaf, gva);
     if (!Step.plain(MODE_4LEVEL, level, true, load<u64>(vcpu + CPU_TEST), leaf)) return 0;
     const nested = nestedFast(vcpu, gpa);
-    if (nested == 0) return 0;
     const guest = Translation.make(gpa, Obstacles.ordinary(all, any, leaf), level - 1, leaf);
+    if (nested == 0) return endAtHole(vcpu, gva, gpa, access, guest);
     const t = Translation.combine(guest, nested);
     return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
   }
