@@ -29,7 +29,9 @@ let SWITCHES: u32 = 0;
 export function attachProfile(): void {
   const profile = changetype<Header>(HEADER_BASE).profile;
   SWITCHES =
-    profile == Profile.V6_13 ? Switch.MmuRwLock | Switch.RangeRetry | Switch.BeginOnlyOnOverlap | Switch.PreCheck : 0;
+    profile == Profile.V6_13
+      ? Switch.MmuRwLock | Switch.RangeRetry | Switch.BeginOnlyOnOverlap | Switch.PreCheck
+      : 0;
 }
 
 export class Profiles {

@@ -34,7 +34,9 @@ if (!fast) {
   const committed = await readFile(GENERATED, "utf8").catch(() => "");
   if (write || committed === "") await writeFile(GENERATED, generated);
   else if (generated !== committed) {
-    problems.push(`${GENERATED} is not what assembly/ says: run \`npm run build:core -- --write\` and commit it`);
+    problems.push(
+      `${GENERATED} is not what assembly/ says: run \`npm run build:core -- --write\` and commit it`,
+    );
   }
 }
 for (const problem of problems) console.error(`build: ${problem}`);

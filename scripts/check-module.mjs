@@ -33,7 +33,8 @@ export async function checkModule(path, { imports, bytes = Infinity }) {
   const module = binaryen.readBinary(binary);
   module.setFeatures(binaryen.Features.All);
   const text = module.emitText();
-  if (/^ \(data /m.test(text)) problems.push(`${path} has a data segment: a late worker would reset live state`);
+  if (/^ \(data /m.test(text))
+    problems.push(`${path} has a data segment: a late worker would reset live state`);
   if (/^ \((table|elem) /m.test(text)) problems.push(`${path} has a table`);
   if (/^ \(start /m.test(text)) problems.push(`${path} has a start function`);
   let waits = 0;

@@ -12,7 +12,9 @@ const literal = (value) =>
 /** @param {string} path the constants module; @returns {Promise<string>} the text of src/core/layout.generated.ts */
 export async function generateConstants(path) {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(await readFile(path)), { env: { memory } });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(await readFile(path)), {
+    env: { memory },
+  });
   const constants = [];
   const enums = new Map();
   for (const [name, global] of Object.entries(exports)) {

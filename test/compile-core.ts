@@ -9,9 +9,12 @@ export async function compileTestModule(entry: string): Promise<WebAssembly.Modu
   const folder = await mkdtemp(join(tmpdir(), "guestmmu-test-"));
   try {
     const out = join(folder, "module.wasm");
-    const { error, stderr } = await asc.main([entry, "--target", "release", "--textFile", "", "--outFile", out], {
-      transforms: [new KeepWaitAlone() as never],
-    });
+    const { error, stderr } = await asc.main(
+      [entry, "--target", "release", "--textFile", "", "--outFile", out],
+      {
+        transforms: [new KeepWaitAlone() as never],
+      },
+    );
     if (error) throw new Error(stderr.toString());
     return new WebAssembly.Module(await readFile(out));
   } finally {

@@ -19,7 +19,14 @@ import { ROOT_SHIFT, countLeaves, leafOf } from "../kvm/tdp";
 import { Ops, Order } from "../sync/ops";
 
 /** Adds, moves, changes or (`npages` 0) deletes memslot `id`: KVM_SET_USER_MEMORY_REGION. */
-export function kvmSetMemslot(actor: u32, id: u32, baseGfn: u64, npages: u64, hva: u64, flags: u32): SlotStatus {
+export function kvmSetMemslot(
+  actor: u32,
+  id: u32,
+  baseGfn: u64,
+  npages: u64,
+  hva: u64,
+  flags: u32,
+): SlotStatus {
   return setMemslot(Map.actor(actor), id, baseGfn, npages, hva, flags);
 }
 

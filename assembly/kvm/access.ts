@@ -35,7 +35,7 @@ function storeSized(address: usize, size: u32, value: u64): void {
 /** Bytes of an access that lie in its first page. */
 class Crossing {
   @inline static head(gva: u64, size: u32): u32 {
-    const room: u32 = 4096 - (<u32>gva & 4095);
+    const room: u32 = 4096 - ((<u32>gva) & 4095);
     return size <= room ? size : room;
   }
 }
@@ -101,7 +101,7 @@ function loadCrossing(vcpu: usize, size: u32, head: u32): u64 {
   let value: u64 = 0;
   for (let i: u32 = 0; i < size; i++) {
     const address: usize = i < head ? fault.crossFirst + i : fault.crossSecond + i - head;
-    value |= <u64>load<u8>(address) << (i << 3);
+    value |= (<u64>load<u8>(address)) << (i << 3);
   }
   return value;
 }
@@ -143,10 +143,17 @@ function casSized(address: usize, size: u32, found: u64, next: u64): u64 {
  * Guest LOCK-prefixed read-modify-write of a naturally aligned word; the old value is left in the fault record. What is
  * not aligned is refused with #AC semantics by the caller (split-lock detection): see `abi/vcpu.ts`.
  */
-export function guestModify(vcpu: usize, gva: u64, size: u32, op: Modify, value: u64, expected: u64): Outcome {
+export function guestModify(
+  vcpu: usize,
+  gva: u64,
+  size: u32,
+  op: Modify,
+  value: u64,
+  expected: u64,
+): Outcome {
   const address = Guest.address(vcpu, gva, Access.Modify);
   if (address == 0) return outcome(vcpu);
-  const mask: u64 = size == 8 ? u64.MAX_VALUE : ((<u64>1 << (size << 3)) - 1);
+  const mask: u64 = size == 8 ? u64.MAX_VALUE : ((<u64>1) << (size << 3)) - 1;
   let found = loadSized(address, size);
   while (true) {
     const next = combine(op, found, value, expected & mask) & mask;

@@ -107,7 +107,11 @@ function releasePage(vcpu: usize, fault: Fault, installed: bool): void {
   if (!Rules.hold(Rule.PutAfterInstall)) return;
   const page = headOf(Map.page(fault.pfn));
   // The folio counts as dirty from the fault on: later the fast path may grant W and could not mark it.
-  if (installed && fault.hostWritable && (Ops.load<u32>(page + PAGE_FLAGS, Order.Relaxed) & PageFlag.Dirty) == 0) {
+  if (
+    installed &&
+    fault.hostWritable &&
+    (Ops.load<u32>(page + PAGE_FLAGS, Order.Relaxed) & PageFlag.Dirty) == 0
+  ) {
     Ops.or<u32>(page + PAGE_FLAGS, PageFlag.Dirty, Order.None);
   }
   if (installed || Rules.hold(Rule.PutOnRetry)) putPage(page, vcpu);
@@ -129,7 +133,9 @@ function adjustToHost(vcpu: usize, fault: Fault): void {
   // lpage_info: slot and hva congruent modulo 2 MiB, and the whole large page inside the slot.
   if (((slot.baseGfn << 12) ^ slot.hva) & 0x1fffff) return;
   if (first < slot.baseGfn || first + 512 > slot.baseGfn + slot.npages) return;
-  const shift = Rules.hold(Rule.HostLevelAfterCheck) ? hostMappingShift(vcpu, MM_BASE, fault.hva) : fault.earlyShift;
+  const shift = Rules.hold(Rule.HostLevelAfterCheck)
+    ? hostMappingShift(vcpu, MM_BASE, fault.hva)
+    : fault.earlyShift;
   if (shift >= 21) fault.goalShift = 21;
 }
 

@@ -13,7 +13,15 @@ import {
   KVM_SLOTS_LOCK,
 } from "../layout/kvm";
 import { Map } from "../layout/map";
-import { SLOTS_HEAD_SIZE, SLOT_BY_HVA_SHIFT, SLOT_SHIFT, Slot, SlotByHva, SlotFlag, SlotsHead } from "../layout/slot";
+import {
+  SLOTS_HEAD_SIZE,
+  SLOT_BY_HVA_SHIFT,
+  SLOT_SHIFT,
+  Slot,
+  SlotByHva,
+  SlotFlag,
+  SlotsHead,
+} from "../layout/slot";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
 import { synchronizeSrcu } from "../sync/grace";
@@ -46,11 +54,11 @@ export class Slots {
   }
   /** Row `i` in order of gfn. */
   @inline static at(copy: usize, i: u32): usize {
-    return copy + SLOTS_HEAD_SIZE + (<usize>i << SLOT_SHIFT);
+    return copy + SLOTS_HEAD_SIZE + ((<usize>i) << SLOT_SHIFT);
   }
   /** Row `i` of the index by hva. */
   @inline static byHva(copy: usize, i: u32): usize {
-    return copy + SLOTS_HEAD_SIZE + (<usize>Map.slotMax << SLOT_SHIFT) + (<usize>i << SLOT_BY_HVA_SHIFT);
+    return copy + SLOTS_HEAD_SIZE + ((<usize>Map.slotMax) << SLOT_SHIFT) + ((<usize>i) << SLOT_BY_HVA_SHIFT);
   }
   @inline static holds(slot: usize, gfn: u64): bool {
     const s = changetype<Slot>(slot);
@@ -111,8 +119,8 @@ function positionOf(copy: usize, id: u32): i32 {
 function copySlots(to: usize, from: usize): void {
   const n = Slots.count(from);
   changetype<SlotsHead>(to).count = n;
-  memory.copy(Slots.at(to, 0), Slots.at(from, 0), <usize>n << SLOT_SHIFT);
-  memory.copy(Slots.byHva(to, 0), Slots.byHva(from, 0), <usize>n << SLOT_BY_HVA_SHIFT);
+  memory.copy(Slots.at(to, 0), Slots.at(from, 0), (<usize>n) << SLOT_SHIFT);
+  memory.copy(Slots.byHva(to, 0), Slots.byHva(from, 0), (<usize>n) << SLOT_BY_HVA_SHIFT);
 }
 
 /** Renews `maxEnd` of the hva index, which an overlap search walks backwards by. */
@@ -130,7 +138,7 @@ function renewMaxEnd(copy: usize): void {
 function insertSlot(copy: usize, baseGfn: u64, npages: u64, hva: u64, id: u32, flags: u32): void {
   const n = Slots.count(copy);
   const at = upperBound(copy, baseGfn);
-  memory.copy(Slots.at(copy, at + 1), Slots.at(copy, at), <usize>(n - at) << SLOT_SHIFT);
+  memory.copy(Slots.at(copy, at + 1), Slots.at(copy, at), (<usize>(n - at)) << SLOT_SHIFT);
   const slot = changetype<Slot>(Slots.at(copy, at));
   slot.baseGfn = baseGfn;
   slot.npages = npages;
@@ -143,7 +151,11 @@ function insertSlot(copy: usize, baseGfn: u64, npages: u64, hva: u64, id: u32, f
     if (row.position >= at) row.position++;
     if (changetype<Slot>(Slots.at(copy, row.position)).hva <= hva) byHva = i + 1;
   }
-  memory.copy(Slots.byHva(copy, byHva + 1), Slots.byHva(copy, byHva), <usize>(n - byHva) << SLOT_BY_HVA_SHIFT);
+  memory.copy(
+    Slots.byHva(copy, byHva + 1),
+    Slots.byHva(copy, byHva),
+    (<usize>(n - byHva)) << SLOT_BY_HVA_SHIFT,
+  );
   changetype<SlotByHva>(Slots.byHva(copy, byHva)).position = at;
   changetype<SlotsHead>(copy).count = n + 1;
   renewMaxEnd(copy);
@@ -151,7 +163,7 @@ function insertSlot(copy: usize, baseGfn: u64, npages: u64, hva: u64, id: u32, f
 
 function removeSlot(copy: usize, at: u32): void {
   const n = Slots.count(copy) - 1;
-  memory.copy(Slots.at(copy, at), Slots.at(copy, at + 1), <usize>(n - at) << SLOT_SHIFT);
+  memory.copy(Slots.at(copy, at), Slots.at(copy, at + 1), (<usize>(n - at)) << SLOT_SHIFT);
   let to: u32 = 0;
   for (let i: u32 = 0; i <= n; i++) {
     const position = changetype<SlotByHva>(Slots.byHva(copy, i)).position;
@@ -256,7 +268,14 @@ function updateLocked(actor: usize, id: u32, baseGfn: u64, npages: u64, hva: u64
  * KVM_SET_USER_MEMORY_REGION. `npages` 0 deletes slot `id`; a new id adds a slot; a known id moves it (`baseGfn`) or
  * changes its flags. Page counts and addresses have been checked by the host. Not to be called in an SRCU section.
  */
-export function setMemslot(actor: usize, id: u32, baseGfn: u64, npages: u64, hva: u64, flags: u32): SlotStatus {
+export function setMemslot(
+  actor: usize,
+  id: u32,
+  baseGfn: u64,
+  npages: u64,
+  hva: u64,
+  flags: u32,
+): SlotStatus {
   Spin.lock(KVM_SLOTS_LOCK, actor);
   Ops.add<u32>(KVM_GENERATION, 1, Order.Full);
   const status = updateLocked(actor, id, baseGfn, npages, hva, flags);

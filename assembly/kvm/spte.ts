@@ -43,11 +43,12 @@ export class Spte {
   }
   /** Entry that links a lower table. */
   @inline static link(pfn: u32): u64 {
-    return (<u64>pfn << 12) | SPTE_R | SPTE_W | SPTE_X | SPTE_A | SPTE_SHADOW_PRESENT;
+    return ((<u64>pfn) << 12) | SPTE_R | SPTE_W | SPTE_X | SPTE_A | SPTE_SHADOW_PRESENT;
   }
   /** Leaf of size `1 << shift`; `write`: the fault is a write, so the page counts as dirty from the start. */
   @inline static make(pfn: u32, shift: u32, hostWritable: bool, slotWritable: bool, write: bool): u64 {
-    let spte: u64 = (<u64>pfn << 12) | SPTE_R | SPTE_X | SPTE_MEMTYPE_WB | SPTE_IPAT | SPTE_A | SPTE_SHADOW_PRESENT;
+    let spte: u64 =
+      ((<u64>pfn) << 12) | SPTE_R | SPTE_X | SPTE_MEMTYPE_WB | SPTE_IPAT | SPTE_A | SPTE_SHADOW_PRESENT;
     if (hostWritable) {
       spte |= SPTE_HOST_WRITABLE;
       if (slotWritable) spte |= SPTE_MMU_WRITABLE | SPTE_W;
@@ -61,6 +62,6 @@ export class Spte {
 /** Index into a table whose entries span `1 << shift` bytes, as a byte offset. */
 export class Index {
   @inline static of(gfn: u64, shift: u32): usize {
-    return (<usize>(gfn >> (shift - 12)) & 511) << 3;
+    return ((<usize>(gfn >> (shift - 12))) & 511) << 3;
   }
 }

@@ -1,12 +1,7 @@
 // Table pages of the TDP MMU: frames whose struct page carries what a kvm_mmu_page would. refcount is the link (or
 // the root) that holds the table; `own` is the level's shift, `index` the first gfn it translates.
 
-import {
-  KVM_DEFERRED_COUNT,
-  KVM_DEFERRED_HEAD,
-  KVM_DEFERRED_LOCK,
-  KVM_TABLE_COUNT,
-} from "../layout/kvm";
+import { KVM_DEFERRED_COUNT, KVM_DEFERRED_HEAD, KVM_DEFERRED_LOCK, KVM_TABLE_COUNT } from "../layout/kvm";
 import { Map } from "../layout/map";
 import { Page, PageFlag } from "../layout/page";
 import { putPage } from "../host/page";

@@ -56,7 +56,7 @@ function linkTable(actor: usize, sptep: usize, found: u64, gfn: u64, shift: u32)
 /** Splits a huge leaf: the new table maps the same pages with the same rights, at the next smaller size. */
 function fillFromHuge(pfn: u32, huge: u64, shift: u32): void {
   const table = Map.frame(pfn);
-  const step: u64 = <u64>1 << shift;
+  const step: u64 = (<u64>1) << shift;
   // Bit 7 says "leaf" above the last level and is ignored there: left out, so that an entry has one form.
   const first = shift == 12 ? huge & ~SPTE_PS : huge;
   for (let i: u64 = 0; i < 512; i++) store<u64>(table + <usize>(i << 3), first + i * step);
@@ -70,7 +70,7 @@ export function installLeafLocked(actor: usize): Installed {
   Rcu.readLock(actor);
   let table = Map.frame(fault.root);
   let result = Installed.Raced;
-  for (let shift = ROOT_SHIFT; ; ) {
+  for (let shift = ROOT_SHIFT; ;) {
     const sptep = table + Index.of(gfn, shift);
     const entry = Ops.load<u64>(sptep, Order.Acquire);
     if (entry == SPTE_FROZEN) break;
@@ -173,7 +173,7 @@ export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, ow
       entry = Ops.load<u64>(sptep, Order.Relaxed);
     }
     // Along the entries of this table: up to its end, or to one that leads further down.
-    const span: u64 = <u64>1 << (shift - 12);
+    const span: u64 = (<u64>1) << (shift - 12);
     do {
       if (progress && MmuLock.contended()) {
         flush = yieldLock(actor, flush);
@@ -251,4 +251,3 @@ export function leafOf(actor: usize, root: u32, gfn: u64): u64 {
   Rcu.readUnlock(actor);
   return Spte.present(entry) ? entry : 0;
 }
-

@@ -44,7 +44,8 @@ function enterGuest(vcpu: usize): bool {
     Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, Order.Full);
     // Pairs with request-then-mode in requestAndKick: a request made before that look is seen here, one made after
     // it finds this vCPU in guest mode.
-    if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire) == 0) break;
+    if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire) == 0)
+      break;
     leaveGuestMode(vcpu);
   }
   Srcu.readUnlock(vcpu);

@@ -95,4 +95,3 @@ export enum MachineOption {
   /** KVM may map 2-MByte pages where host and slot allow it. */
   HugePages = 1 << 5,
 }
-

@@ -68,7 +68,10 @@ function align(value: u64, size: u64): u64 {
 }
 
 function slotCopySize(slotMax: u32): u64 {
-  return align(<u64>SLOTS_HEAD_SIZE + (<u64>slotMax << SLOT_SHIFT) + (<u64>slotMax << SLOT_BY_HVA_SHIFT), 64);
+  return align(
+    <u64>SLOTS_HEAD_SIZE + ((<u64>slotMax) << SLOT_SHIFT) + ((<u64>slotMax) << SLOT_BY_HVA_SHIFT),
+    64,
+  );
 }
 
 /**
@@ -87,19 +90,19 @@ export function planRegions(): u32 {
   h.slotsBase = <u32>at;
   at = align(at + 2 * slotCopySize(h.slotMax), 128);
   h.vmasBase = <u32>at;
-  at = align(at + (<u64>h.vmaMax << VMA_SHIFT), 4096);
+  at = align(at + ((<u64>h.vmaMax) << VMA_SHIFT), 4096);
   h.tlbsBase = <u32>at;
   at += vcpus * ((<u64>h.tlbEntries + h.tlbLargeEntries) << TLB_ENTRY_SHIFT);
   h.walkCachesBase = <u32>(at = align(at, 4096));
-  at += vcpus * (<u64>h.walkCacheEntries << WALK_CACHE_ENTRY_SHIFT);
+  at += vcpus * ((<u64>h.walkCacheEntries) << WALK_CACHE_ENTRY_SHIFT);
   h.batchesBase = <u32>(at = align(at, 4096));
   at += actors * h.batchSize;
   h.windowsBase = <u32>(at = align(at, 4096));
-  at = align(at + (<u64>h.windowCount << WINDOW_ROW_SHIFT), 4096) + (<u64>h.windowCount << PAGE_SHIFT);
+  at = align(at + ((<u64>h.windowCount) << WINDOW_ROW_SHIFT), 4096) + ((<u64>h.windowCount) << PAGE_SHIFT);
   h.pagesBase = <u32>at;
-  at += <u64>h.frameCount << PAGE_STRUCT_SHIFT;
+  at += (<u64>h.frameCount) << PAGE_STRUCT_SHIFT;
   h.framesBase = <u32>(at = align(at, 4096));
-  at += <u64>h.frameCount << PAGE_SHIFT;
+  at += (<u64>h.frameCount) << PAGE_SHIFT;
   if (at > MACHINE_SIZE_MAX) return 0;
   h.size = <u32>at;
   return <u32>at;
@@ -175,7 +178,7 @@ export class Map {
   }
   /** Block of the actor with this index. */
   @inline static actor(index: u32): usize {
-    return ACTORS + (<usize>index << ACTOR_SHIFT);
+    return ACTORS + ((<usize>index) << ACTOR_SHIFT);
   }
   /** Index of the actor with this block: vCPUs come first. */
   @inline static actorIndex(actor: usize): u32 {
@@ -189,7 +192,7 @@ export class Map {
     return SLOTS + <usize>copy * SLOT_COPY_SIZE;
   }
   @inline static vma(index: u32): usize {
-    return VMAS + (<usize>index << VMA_SHIFT);
+    return VMAS + ((<usize>index) << VMA_SHIFT);
   }
   @inline static tlb(vcpu: usize): usize {
     return TLBS + <usize>Map.actorIndex(vcpu) * TLB_SIZE;
@@ -205,7 +208,7 @@ export class Map {
   }
   /** Address of frame `pfn`. The caller has checked that it is below `frameCount`. */
   @inline static frame(pfn: u32): usize {
-    return FRAMES + (<usize>pfn << PAGE_SHIFT);
+    return FRAMES + ((<usize>pfn) << PAGE_SHIFT);
   }
   /** pfn of the frame that holds this address. */
   @inline static pfnOf(address: usize): u32 {
@@ -213,7 +216,7 @@ export class Map {
   }
   /** struct page of frame `pfn`. */
   @inline static page(pfn: u32): usize {
-    return PAGES + (<usize>pfn << PAGE_STRUCT_SHIFT);
+    return PAGES + ((<usize>pfn) << PAGE_STRUCT_SHIFT);
   }
   /** pfn that a struct page describes. */
   @inline static pagePfn(page: usize): u32 {

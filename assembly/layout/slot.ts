@@ -40,5 +40,6 @@ export enum SlotFlag {
   Invalid = 1 << 16,
 }
 
-if (offsetof<Slot>() != <usize>1 << SLOT_SHIFT) ERROR("a memslot must fill its row");
-if (offsetof<SlotByHva>() != <usize>1 << SLOT_BY_HVA_SHIFT) ERROR("a row of the hva index must fill its place");
+if (offsetof<Slot>() != (<usize>1) << SLOT_SHIFT) ERROR("a memslot must fill its row");
+if (offsetof<SlotByHva>() != (<usize>1) << SLOT_BY_HVA_SHIFT)
+  ERROR("a row of the hva index must fill its place");

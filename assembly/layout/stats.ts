@@ -68,9 +68,12 @@ export const STAT_COUNT: u32 = 64;
 /** Adds `n` to a counter of the acting actor. */
 export class Stats {
   @inline static add(actor: usize, stat: Stat, n: u64): void {
-    store<u64>(actor + ACTOR_STATS + (<usize>stat << 3), load<u64>(actor + ACTOR_STATS + (<usize>stat << 3)) + n);
+    store<u64>(
+      actor + ACTOR_STATS + ((<usize>stat) << 3),
+      load<u64>(actor + ACTOR_STATS + ((<usize>stat) << 3)) + n,
+    );
   }
   @inline static read(actor: usize, stat: Stat): u64 {
-    return load<u64>(actor + ACTOR_STATS + (<usize>stat << 3));
+    return load<u64>(actor + ACTOR_STATS + ((<usize>stat) << 3));
   }
 }

@@ -38,8 +38,8 @@ export function wakeOne(address: usize): void {
   atomic.notify(address, 1);
 }
 
-/** Looks at a word this often before sleeping on it: about a microsecond. */
-export const SPIN_LIMIT: u32 = 100;
+/** Looks at a word this often before sleeping on it: one to two microseconds, as long as most sections last. */
+export const SPIN_LIMIT: u32 = 1000;
 
 /** Spins, then sleeps, until the word no longer equals `value`; returns what it holds then. */
 export function waitWhileEqual(address: usize, value: u32, waiters: usize, actor: usize): u32 {

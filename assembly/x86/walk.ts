@@ -79,7 +79,14 @@ import {
 } from "./bits";
 import { Memory, Policy } from "./memory";
 import { MODE_4LEVEL, MODE_EPT4, Mode } from "./modes";
-import { ENDED, OBSTACLE_CLEAN, OBSTACLE_EPT_CLEAN, OBSTACLE_USER_KEYS, Obstacles, Translation } from "./rights";
+import {
+  ENDED,
+  OBSTACLE_CLEAN,
+  OBSTACLE_EPT_CLEAN,
+  OBSTACLE_USER_KEYS,
+  Obstacles,
+  Translation,
+} from "./rights";
 import { Step } from "./step";
 
 /** The attributes of a kind of access. */
@@ -255,7 +262,12 @@ function isHole(vcpu: usize, gpa: u64): bool {
     if ((entry & EPT_RWX) == 0) return true;
     const table = entry & PTE_ADDRESS;
     // What holds of an entry of level 4 that is plain holds of any that refers to a table.
-    if (level == 1 || entry & EPT_PS || !Step.plain(MODE_EPT4, 4, false, test, entry) || table >= Memory.limit) {
+    if (
+      level == 1 ||
+      entry & EPT_PS ||
+      !Step.plain(MODE_EPT4, 4, false, test, entry) ||
+      table >= Memory.limit
+    ) {
       return false;
     }
     at = Memory.frame(table);

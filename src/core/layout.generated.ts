@@ -79,6 +79,7 @@ export const EFER_LMA = 0x400n;
 export const EFER_LME = 0x100n;
 export const EFER_NXE = 0x800n;
 export const EFER_SCE = 0x1n;
+export const ENDED = 0x1n;
 export const EPTP_AD = 0x40n;
 export const EPTP_LEVELS = 0x38n;
 export const EPTP_MEMTYPE = 0x7n;

@@ -227,7 +227,8 @@ export class HostMm {
       return {
         hva: start as Hva,
         length: view.getBigUint64(row + VMA_OFFSET_END, true) - start,
-        protection: (Object.keys(PROTECTIONS) as Protection[]).find((name) => PROTECTIONS[name] === flags) ?? "none",
+        protection:
+          (Object.keys(PROTECTIONS) as Protection[]).find((name) => PROTECTIONS[name] === flags) ?? "none",
         pageSize: view.getUint32(row + VMA_OFFSET_PAGE_SHIFT, true) === 21 ? "2m" : "4k",
       };
     });

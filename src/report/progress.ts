@@ -80,7 +80,7 @@ class TerminalProgress implements Progress {
     const time = this.now();
     if (this.stopped || time - this.drawnAtMs < this.intervalMs) return;
     this.drawnAtMs = time;
-    const columns = this.stream.columns ?? DEFAULT_COLUMNS;
+    const columns = this.stream.columns || DEFAULT_COLUMNS;
     const rows = this.stream.rows ?? DEFAULT_ROWS;
     // The line below the last one stays free for the cursor; a terminal of one row still shows one line.
     const fitting = lines()
@@ -103,7 +103,7 @@ class TerminalProgress implements Progress {
    * narrower.
    */
   private eraser(): string {
-    const columns = Math.max(1, this.stream.columns ?? DEFAULT_COLUMNS);
+    const columns = Math.max(1, this.stream.columns || DEFAULT_COLUMNS);
     const rows = this.shown.reduce(
       (sum, line) => sum + Math.max(1, Math.ceil([...line].length / columns)),
       0,

@@ -13,11 +13,20 @@ let files: string[];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "guestmmu-package-"));
-  const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: root });
-  const [{ filename, files: packed }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+  const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: root,
+  });
+  const [{ filename, files: packed }] = JSON.parse(stdout) as [
+    { filename: string; files: { path: string }[] },
+  ];
   files = packed.map(({ path }) => path);
-  await writeFile(join(folder, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
-  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", `./${filename}`], { cwd: folder });
+  await writeFile(
+    join(folder, "package.json"),
+    JSON.stringify({ name: "empty", private: true, type: "module" }),
+  );
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", `./${filename}`], {
+    cwd: folder,
+  });
 }, 180_000);
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -26,10 +35,21 @@ const node = (...args: string[]) => run(process.execPath, args, { cwd: folder })
 
 describe("the tarball", () => {
   test("holds what a user needs and nothing else", () => {
-    for (const file of ["dist/index.js", "dist/index.d.ts", "dist/workers/index.js", "build/release.wasm", "build/lab.wasm", "README.md", "LICENSE", "CHANGELOG.md"]) {
+    for (const file of [
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/workers/index.js",
+      "build/release.wasm",
+      "build/lab.wasm",
+      "README.md",
+      "LICENSE",
+      "CHANGELOG.md",
+    ]) {
       expect(files).toContain(file);
     }
-    expect(files.filter((file) => /^(src|assembly|test|bench|scripts|node_modules)\//.test(file))).toEqual([]);
+    expect(files.filter((file) => /^(src|assembly|test|bench|scripts|node_modules)\//.test(file))).toEqual(
+      [],
+    );
     expect(files.filter((file) => /constants\.wasm|\.wat$/.test(file))).toEqual([]);
   });
 
@@ -37,7 +57,9 @@ describe("the tarball", () => {
     const { exports } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as {
       exports: Record<string, string | Record<string, string>>;
     };
-    const targets = Object.values(exports).flatMap((entry) => (typeof entry === "string" ? [entry] : Object.values(entry)));
+    const targets = Object.values(exports).flatMap((entry) =>
+      typeof entry === "string" ? [entry] : Object.values(entry),
+    );
     for (const target of targets) {
       await expect(readFile(join(folder, "node_modules/guestmmu", target))).resolves.toBeDefined();
     }
@@ -101,7 +123,18 @@ describe("installed", () => {
        machine.dispose();`,
     );
     const tsc = join(root, "node_modules/typescript/bin/tsc");
-    await node(tsc, "--strict", "--noEmit", "--module", "nodenext", "--target", "es2022", "--lib", "es2023,dom", "typed.mts");
+    await node(
+      tsc,
+      "--strict",
+      "--noEmit",
+      "--module",
+      "nodenext",
+      "--target",
+      "es2022",
+      "--lib",
+      "es2023,dom",
+      "typed.mts",
+    );
   });
 
   test("the command runs, and tells its version", async () => {

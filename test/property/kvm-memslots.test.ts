@@ -20,7 +20,8 @@ function update(slots: ModelSlot[], next: ModelSlot, max: number): number {
     slots.splice(slots.indexOf(old), 1);
     return SlotStatus.Ok;
   }
-  const meets = (a: ModelSlot) => a.baseGfn < next.baseGfn + next.npages && next.baseGfn < a.baseGfn + a.npages;
+  const meets = (a: ModelSlot) =>
+    a.baseGfn < next.baseGfn + next.npages && next.baseGfn < a.baseGfn + a.npages;
   if (slots.some((slot) => slot !== old && meets(slot))) return SlotStatus.Overlap;
   if (!old) {
     if (slots.length === max) return SlotStatus.Full;
@@ -48,8 +49,16 @@ const step = fc.oneof(
   }),
   // Moves and flag changes of slots that exist are rare by chance alone.
   fc.record({ kind: fc.constant("move" as const), pick: fc.nat(100), baseGfn: fc.nat(40).map(BigInt) }),
-  fc.record({ kind: fc.constant("store" as const), gfn: fc.nat(60).map(BigInt), value: fc.bigInt(1n, 1000n) }),
-  fc.record({ kind: fc.constant("drop" as const), page: fc.nat(60).map(BigInt), pages: fc.integer({ min: 1, max: 4 }).map(BigInt) }),
+  fc.record({
+    kind: fc.constant("store" as const),
+    gfn: fc.nat(60).map(BigInt),
+    value: fc.bigInt(1n, 1000n),
+  }),
+  fc.record({
+    kind: fc.constant("drop" as const),
+    page: fc.nat(60).map(BigInt),
+    pages: fc.integer({ min: 1, max: 4 }).map(BigInt),
+  }),
 );
 
 test("memslots, guest stores and invalidations agree with a list of slots over a list of pages", () => {
@@ -64,7 +73,8 @@ test("memslots, guest stores and invalidations agree with a list of slots over a
         expect(machine.setSlot(next.id, next.baseGfn, next.npages, next.hva, next.flags)).toBe(expected);
       };
       for (const s of steps) {
-        if (s.kind === "set") set({ id: s.id, baseGfn: s.baseGfn, npages: s.npages, hva: area + s.page * PAGE, flags: s.flags });
+        if (s.kind === "set")
+          set({ id: s.id, baseGfn: s.baseGfn, npages: s.npages, hva: area + s.page * PAGE, flags: s.flags });
         else if (s.kind === "move") {
           const slot = slots[s.pick % Math.max(slots.length, 1)];
           if (slot) set({ ...slot, baseGfn: s.baseGfn });
@@ -84,12 +94,19 @@ test("memslots, guest stores and invalidations agree with a list of slots over a
           for (let i = 0n; i < pages; i++) memory.delete(s.page + i);
         }
       }
-      expect(machine.slots).toEqual([...slots].sort((a, b) => (a.baseGfn < b.baseGfn ? -1 : 1)).map(({ id, baseGfn, npages, hva, flags }) => ({ id, baseGfn, npages, hva, flags })));
+      expect(machine.slots).toEqual(
+        [...slots]
+          .sort((a, b) => (a.baseGfn < b.baseGfn ? -1 : 1))
+          .map(({ id, baseGfn, npages, hva, flags }) => ({ id, baseGfn, npages, hva, flags })),
+      );
       for (const { baseGfn, npages, hva } of slots) {
         for (let i = 0n; i < npages; i++) {
           const page = (hva - area) / PAGE + i;
           if (page >= AREA) continue;
-          expect(machine.guestLoad((baseGfn + i) * PAGE)).toEqual({ outcome: Outcome.Ok, value: memory.get(page) ?? 0n });
+          expect(machine.guestLoad((baseGfn + i) * PAGE)).toEqual({
+            outcome: Outcome.Ok,
+            value: memory.get(page) ?? 0n,
+          });
           // Every leaf is what the host maps there.
           expect(machine.leafPfn(baseGfn + i)).toBe(machine.pfnOf(area + page * PAGE));
         }

@@ -220,7 +220,8 @@ describe("accesses", () => {
       const at = (i * 997) % (4096 * 3 - 8);
       const value = BigInt.asUintN(64, BigInt(i + 1) * 0x9e3779b97f4a7c15n);
       expect(machine.guestStore(BigInt(at), value, size, i & 1)).toBe(Outcome.Ok);
-      for (let byte = 0; byte < size; byte++) view.setUint8(at + byte, Number((value >> BigInt(8 * byte)) & 0xffn));
+      for (let byte = 0; byte < size; byte++)
+        view.setUint8(at + byte, Number((value >> BigInt(8 * byte)) & 0xffn));
     }
     for (let at = 4090; at < 4100; at++) {
       for (const size of [1, 2, 4, 8]) {
@@ -251,16 +252,19 @@ describe("accesses", () => {
     [Modify.Xor, 0xfn, 0n, 1n],
     [Modify.CompareExchange, 9n, 0xen, 9n],
     [Modify.CompareExchange, 9n, 0xfn, 0xen],
-  ])("read-modify-write %i of %s (expecting %s) leaves %s and returns what was there", (op, value, expected, after) => {
-    const machine = new KvmMachine();
-    machine.backed(1n);
-    for (const size of [1, 2, 4, 8]) {
-      machine.guestStore(0x40n, 0xen);
-      expect(machine.guestModify(0x40n, op, value, { expected, size })).toBe(Outcome.Ok);
-      expect(machine.u64("vcpuValue", 0)).toBe(0xen);
-      expect(machine.guestLoad(0x40n).value).toBe(after);
-    }
-  });
+  ])(
+    "read-modify-write %i of %s (expecting %s) leaves %s and returns what was there",
+    (op, value, expected, after) => {
+      const machine = new KvmMachine();
+      machine.backed(1n);
+      for (const size of [1, 2, 4, 8]) {
+        machine.guestStore(0x40n, 0xen);
+        expect(machine.guestModify(0x40n, op, value, { expected, size })).toBe(Outcome.Ok);
+        expect(machine.u64("vcpuValue", 0)).toBe(0xen);
+        expect(machine.guestLoad(0x40n).value).toBe(after);
+      }
+    },
+  );
 
   test("an interrupted vCPU returns at once, and runs again when resumed", () => {
     const machine = new KvmMachine();

@@ -119,7 +119,9 @@ describe("refused input", () => {
     const bitmapSize = (Math.ceil(machine.size / PAGE / 8) + 15) & ~15;
     const header = bitmap + bitmapSize;
     // Each word of the configuration, and each region base that follows from it.
-    const words = Object.entries(layout).filter(([name]) => /^HEADER_OFFSET_(?!RULES|ABI_VERSION)/.test(name));
+    const words = Object.entries(layout).filter(([name]) =>
+      /^HEADER_OFFSET_(?!RULES|ABI_VERSION)/.test(name),
+    );
     expect(words.length).toBeGreaterThan(20);
     for (const [, offset] of words) {
       const at = header + (offset as number) - layout.HEADER_BASE;

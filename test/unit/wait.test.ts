@@ -4,7 +4,10 @@ import { beforeAll, expect, test } from "vitest";
 import { checkModule } from "../../scripts/check-module.mjs";
 import { compileTestModule } from "../compile-core.js";
 
-let exports: { acrossWait(address: number, value: number): number; aroundPark(address: number, value: number): number };
+let exports: {
+  acrossWait(address: number, value: number): number;
+  aroundPark(address: number, value: number): number;
+};
 
 beforeAll(async () => {
   const module = await compileTestModule("test/assembly/wait-alone.ts");
