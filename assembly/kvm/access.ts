@@ -2,11 +2,13 @@
 // that crosses a page is one access: both pages are translated before a byte moves, and a fault leaves memory as it was.
 
 import { ACTOR_FAULT, ACTOR_WALK } from "../layout/actor";
+import { CONTROL_REQUESTS } from "../layout/control";
 import { Fault } from "../layout/fault";
 import { Stat, Stats } from "../layout/stats";
 import { Access, Outcome, Walk } from "../layout/walk";
 import { Ops, Order } from "../sync/ops";
-import { Guest } from "./vcpu";
+import { Translate } from "../x86/translate";
+import { Guest, addressMiss } from "./vcpu";
 
 /** Operations of a read-modify-write. */
 export enum Modify {
@@ -40,6 +42,18 @@ class Crossing {
   }
 }
 
+/** `Guest.address`, with the TLB's hits counted. */
+function addressOf(vcpu: usize, gva: u64, access: Access): usize {
+  if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0) {
+    const host = Translate.hit(vcpu, gva, access);
+    if (host) {
+      Stats.add(vcpu, Stat.TlbHits, 1);
+      return host;
+    }
+  }
+  return addressMiss(vcpu, gva, access);
+}
+
 function outcome(vcpu: usize): Outcome {
   return changetype<Walk>(vcpu + ACTOR_WALK).outcome;
 }
@@ -47,7 +61,7 @@ function outcome(vcpu: usize): Outcome {
 /** Guest load or fetch: `Ok` and the value in the fault record, or why not. In guest mode. */
 export function guestLoad(vcpu: usize, gva: u64, size: u32, access: Access): Outcome {
   const head = Crossing.head(gva, size);
-  const first = Guest.address(vcpu, gva, access);
+  const first = addressOf(vcpu, gva, access);
   if (first == 0) return outcome(vcpu);
   let value: u64;
   if (head == size) value = loadSized(first, size);
@@ -64,7 +78,7 @@ export function guestLoad(vcpu: usize, gva: u64, size: u32, access: Access): Out
 /** Guest store. In guest mode. */
 export function guestStore(vcpu: usize, gva: u64, size: u32, value: u64): Outcome {
   const head = Crossing.head(gva, size);
-  const first = Guest.address(vcpu, gva, Access.Write);
+  const first = addressOf(vcpu, gva, Access.Write);
   if (first == 0) return outcome(vcpu);
   if (head == size) storeSized(first, size, value);
   else {
@@ -151,7 +165,7 @@ export function guestModify(
   value: u64,
   expected: u64,
 ): Outcome {
-  const address = Guest.address(vcpu, gva, Access.Modify);
+  const address = addressOf(vcpu, gva, Access.Modify);
   if (address == 0) return outcome(vcpu);
   const mask: u64 = size == 8 ? u64.MAX_VALUE : ((<u64>1) << (size << 3)) - 1;
   let found = loadSized(address, size);

@@ -92,10 +92,7 @@ export class Guest {
   @inline static address(vcpu: usize, gva: u64, access: Access): usize {
     if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0) {
       const host = Translate.hit(vcpu, gva, access);
-      if (host) {
-        Stats.add(vcpu, Stat.TlbHits, 1);
-        return host;
-      }
+      if (host) return host;
     }
     return addressMiss(vcpu, gva, access);
   }
@@ -110,7 +107,7 @@ function notEntered(vcpu: usize): usize {
 }
 
 /** Requests, a TLB miss, or both; and every fault of the second dimension on the way. */
-function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
+export function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
   const walk = changetype<Walk>(vcpu + ACTOR_WALK);
   while (true) {
     if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed)) {
