@@ -1,0 +1,20 @@
+// What bench/ can be asked, in the order of the report.
+import { cycle, populate } from "./fault.mjs";
+import { firstFigureTime, memory, moduleSize } from "./size.mjs";
+import { tlbHit, walkCached, walkDistinct, walkL2, walkNested } from "./walk.mjs";
+import { invalidator, twoWorkers } from "./workers.mjs";
+
+export const QUESTIONS = [
+  walkCached,
+  walkL2,
+  walkDistinct,
+  tlbHit,
+  walkNested,
+  populate,
+  cycle,
+  twoWorkers,
+  invalidator,
+  memory,
+  moduleSize,
+  firstFigureTime,
+];
