@@ -1,6 +1,7 @@
 // Host page faults: demand-zero anonymous memory. mmap_lock is held for read from the lookup of the VMA to the end,
 // so that the VMA, and every table once it is linked, stay as they are.
 
+import { GRACE_MMAP_READER } from "../layout/control";
 import { MachineOption } from "../layout/header";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_MMAP_LOCK, Vma, VmaFlag } from "../layout/mm";
@@ -61,9 +62,9 @@ function protectionOf(flags: u32, write: bool): u64 {
 
 /** Faults the page in, as an access of user space does. */
 export function hostFault(actor: usize, mm: usize, hva: u64, write: bool): HostStatus {
-  RwLock.readLock(mm + MM_MMAP_LOCK, actor);
+  RwLock.readLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   const result = faultInLocked(actor, mm, hva, write, 0);
-  RwLock.readUnlock(mm + MM_MMAP_LOCK, actor);
+  RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   return Gup.status(result);
 }
 

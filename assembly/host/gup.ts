@@ -1,5 +1,6 @@
 // get_user_pages: hva -> pfn with a reference on the page. Fast without a lock; slow under mmap_lock, faulting.
 
+import { GRACE_MMAP_READER } from "../layout/control";
 import { Map } from "../layout/map";
 import { MM_MMAP_LOCK, MM_TASK_SIZE } from "../layout/mm";
 import { Stat, Stats } from "../layout/stats";
@@ -70,9 +71,9 @@ export function gup(actor: usize, mm: usize, hva: u64, write: bool): u64 {
 export function gupSlow(actor: usize, mm: usize, hva: u64, write: bool): u64 {
   if (hva >= MM_TASK_SIZE) return Gup.failed(HostStatus.NoVma);
   Stats.add(actor, Stat.GupSlow, 1);
-  RwLock.readLock(mm + MM_MMAP_LOCK, actor);
+  RwLock.readLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   const result = faultInLocked(actor, mm, hva, write, 1);
-  RwLock.readUnlock(mm + MM_MMAP_LOCK, actor);
+  RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   return result;
 }
 

@@ -7,6 +7,7 @@
 // one start/end pair. `createHost` makes all of it.
 
 import { notifyEnd, notifyStart, NotifyEvent } from "../dispatch";
+import { GRACE_MMAP_READER } from "../layout/control";
 import { KVM_RCU_EPOCH } from "../layout/kvm";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_BASE, MM_MMAP_LOCK, MM_MMAP_MIN, MM_PGD, MM_TASK_SIZE, VmaFlag } from "../layout/mm";
@@ -62,7 +63,7 @@ export function hostMmap(actor: usize, mm: usize, hva: u64, length: u64, flags: 
   const align = (<u64>1) << pageShift;
   if (((hva | length) & (align - 1)) != 0) return HostStatus.Invalid;
   if (!isRange(hva ? hva : MM_MMAP_MIN, length)) return HostStatus.Invalid;
-  RwLock.writeLock(mm + MM_MMAP_LOCK, actor);
+  RwLock.writeLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   const result = mmapLocked(mm, hva, length, effectiveFlags(flags), pageShift);
   RwLock.writeUnlock(mm + MM_MMAP_LOCK, actor);
   return result;
@@ -98,7 +99,7 @@ function unmapNotified(actor: usize, mm: usize, start: u64, end: u64, event: Not
 /** munmap: whatever is mapped in the range goes; holes are allowed. Ok, Invalid or TooManyVmas. */
 export function hostMunmap(actor: usize, mm: usize, hva: u64, length: u64): HostStatus {
   if (!isRange(hva, length)) return HostStatus.Invalid;
-  RwLock.writeLock(mm + MM_MMAP_LOCK, actor);
+  RwLock.writeLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   if (Vmas.count(mm) + cutsNeeded(mm, hva, hva + length) > Map.vmaMax) {
     RwLock.writeUnlock(mm + MM_MMAP_LOCK, actor);
     return HostStatus.TooManyVmas;
@@ -128,7 +129,7 @@ export function hostMprotect(actor: usize, mm: usize, hva: u64, length: u64, fla
   if (!isRange(hva, length)) return HostStatus.Invalid;
   const end = hva + length;
   let status = HostStatus.Ok;
-  RwLock.writeLock(mm + MM_MMAP_LOCK, actor);
+  RwLock.writeLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   if (!isCovered(mm, hva, end)) status = HostStatus.NoVma;
   else if (Vmas.count(mm) + cutsNeeded(mm, hva, end) > Map.vmaMax) status = HostStatus.TooManyVmas;
   else mprotectLocked(actor, mm, hva, end, effectiveFlags(flags));
@@ -154,9 +155,9 @@ function mprotectLocked(actor: usize, mm: usize, start: u64, end: u64, flags: u3
 /** madvise(MADV_DONTNEED): the pages go, the VMAs stay. NoVma if the range has holes: the rest was done. */
 export function hostDontneed(actor: usize, mm: usize, hva: u64, length: u64): HostStatus {
   if (!isRange(hva, length)) return HostStatus.Invalid;
-  RwLock.readLock(mm + MM_MMAP_LOCK, actor);
+  RwLock.readLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   const covered = isCovered(mm, hva, hva + length);
   unmapNotified(actor, mm, hva, hva + length, NotifyEvent.Clear);
-  RwLock.readUnlock(mm + MM_MMAP_LOCK, actor);
+  RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   return covered ? HostStatus.Ok : HostStatus.NoVma;
 }

@@ -3,7 +3,7 @@
 // stays on the list until it has been taken apart, for notifiers must reach its leaves.
 
 import { ACTOR_FAULT } from "../layout/actor";
-import { Request } from "../layout/control";
+import { GRACE_MMU_READER, Request } from "../layout/control";
 import { Fault } from "../layout/fault";
 import { KVM_CURRENT_ROOT, KVM_MMU_LOCK, KVM_ROOTS_HEAD } from "../layout/kvm";
 import { Map } from "../layout/map";
@@ -123,9 +123,9 @@ export function zapAllFast(actor: usize): void {
     if (root) changetype<Page>(Map.page(root)).index = 1;
     MmuLock.unlock(actor);
     if (root == 0) break;
-    RwLock.readLock(KVM_MMU_LOCK, actor);
+    RwLock.readLock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
     takeOutRoot(actor, root);
-    RwLock.readUnlock(KVM_MMU_LOCK, actor);
+    RwLock.readUnlock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
     MmuLock.lock(actor);
     putRootLocked(actor, root);
     MmuLock.unlock(actor);

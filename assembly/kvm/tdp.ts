@@ -7,6 +7,7 @@
 
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
+import { GRACE_MMU_READER } from "../layout/control";
 import { KVM_MMU_LOCK } from "../layout/kvm";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { SlotFlag, Slot } from "../layout/slot";
@@ -197,10 +198,10 @@ export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, ow
 
 /** Lets writers in who wait for mmu_lock, which is held for read. */
 function yieldReadLock(actor: usize): void {
-  if (!MmuLock.contended()) return;
-  RwLock.readUnlock(KVM_MMU_LOCK, actor);
+  if (!RwLock.writerWaits(KVM_MMU_LOCK)) return;
+  RwLock.readUnlock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
   Stats.add(actor, Stat.Yields, 1);
-  RwLock.readLock(KVM_MMU_LOCK, actor);
+  RwLock.readLock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
 }
 
 /**

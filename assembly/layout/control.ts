@@ -13,7 +13,7 @@ export class Control {
   state: u32;
 }
 
-/** Second line: read by those who wait for a grace period, written by the owner only. */
+/** Second line: read by those who wait for a grace period or for readers of a lock, written by the owner only. */
 @unmanaged
 export class Grace {
   /** SRCU (memslots): epoch in which the owner entered its read section, 0 outside. */
@@ -24,6 +24,10 @@ export class Grace {
   rcuDepth: u32;
   /** Depth of nested SRCU sections; private. */
   srcuDepth: u32;
+  /** 1 while the owner holds mmu_lock for read (sync/rwlock.ts); read by writers of that lock. */
+  mmuReader: u32;
+  /** 1 while it holds mmap_lock for read. */
+  mmapReader: u32;
 }
 
 export const CONTROL_MODE: usize = ACTOR_CONTROL + offsetof<Control>("mode");
@@ -33,6 +37,8 @@ export const CONTROL_STATE: usize = ACTOR_CONTROL + offsetof<Control>("state");
 export const GRACE_SRCU: usize = ACTOR_GRACE + offsetof<Grace>("srcu");
 export const GRACE_RCU: usize = ACTOR_GRACE + offsetof<Grace>("rcu");
 export const GRACE_RCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("rcuDepth");
+export const GRACE_MMU_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmuReader");
+export const GRACE_MMAP_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmapReader");
 export const GRACE_SRCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("srcuDepth");
 
 /** vcpu.mode (Documentation/virt/kvm/vcpu-requests.rst). */

@@ -1,96 +1,106 @@
-// Reader-writer lock: three words.
+// Reader-writer lock whose readers do not meet: each actor says in a word of its own block that it reads, and a writer
+// looks at all of those. Faults on different vCPUs take mmu_lock and mmap_lock for read at every turn; one shared count
+// would move between their caches four times a fault.
 //
-//   0  state     bit 31 a writer holds it, bit 30 a writer waits (new readers stand back), bits 15:0 readers
-//   4  owner     index + 1 of the writer, for the host to see who died with it
-//   8  waiters   actors that wait: `contended` is what a long zap asks before it yields
+//   0  state     index + 1 of the writer that has the lock or is about to, 0 for none
+//   4  waiters   actors that wait for the state to become 0: `contended` is what a long zap asks before it yields
+//   8  drainers  writers that sleep until a reader leaves
 //
-// A waiting writer keeps new readers out, as the kernel's qrwlock does, so that a stream of faults cannot starve an
-// invalidation.
+//   reader    mine := 1 ; state 0? then in, else mine := 0 and wait
+//   writer    state 0 -> me ; wait until every reader's word is 0
+//
+// A Dekker pair: the reader sees the writer, or the writer sees the reader. From the moment that a writer has the state,
+// new readers stand back, so that a stream of faults cannot starve an invalidation.
 
+import { Map } from "../layout/map";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
 import { Owner } from "./spin";
 import { SPIN_LIMIT, park } from "./wait";
 
-const WRITER: u32 = 1 << 31;
-const WRITER_WAITS: u32 = 1 << 30;
-const READERS: u32 = 0xffff;
-const OWNER: usize = 4;
-const WAITERS: usize = 8;
+const WAITERS: usize = 4;
+const DRAINERS: usize = 8;
 
-/** A reader that came while a writer holds the lock or waits for it: takes its count back, and queues. */
-function readLockSlow(lock: usize, actor: usize): void {
-  dropReader(lock, actor);
-  if (Ops.load<u32>(lock + OWNER, Order.Relaxed) == Owner.of(actor)) trap(Trap.LockTwice, lock, actor);
-  Ops.add<u32>(lock + WAITERS, 1, Order.Full);
+/** Waits until nobody has the state, or is about to; the caller is counted among the waiters. */
+function awaitFree(lock: usize, actor: usize): void {
   let spins: u32 = 0;
   while (true) {
     const seen = Ops.load<u32>(lock, Order.Relaxed);
-    if ((seen & (WRITER | WRITER_WAITS)) == 0) {
-      if (Ops.cas<u32>(lock, seen, seen + 1, Order.Acquire) == seen) break;
-    } else if (++spins > SPIN_LIMIT) park(lock, seen, actor);
+    if (seen == 0) return;
+    if (++spins > SPIN_LIMIT) park(lock, seen, actor);
   }
+}
+
+/** A reader that met a writer: stands back, waits, and tries again. */
+function readLockSlow(lock: usize, reader: usize, actor: usize): void {
+  if (Ops.load<u32>(lock, Order.Relaxed) == Owner.of(actor)) trap(Trap.LockTwice, lock, actor);
+  Ops.add<u32>(lock + WAITERS, 1, Order.Full);
+  do {
+    standBack(lock, actor + reader);
+    awaitFree(lock, actor);
+    Ops.store<u32>(actor + reader, 1, Order.Full);
+  } while (Ops.load<u32>(lock, Order.Acquire) != 0);
   Ops.sub<u32>(lock + WAITERS, 1, Order.Full);
 }
 
-function dropReader(lock: usize, actor: usize): void {
-  const found = Ops.sub<u32>(lock, 1, Order.Release);
-  if ((found & READERS) == 0) unlockByOther(lock, actor);
-  // The last reader wakes a writer; a reader that stood back for the writer wakes with it.
-  if (found & WRITER_WAITS && (found & READERS) == 1) wake(lock);
+/** Clears a reader's word, and wakes the writer that may sleep on it. */
+function standBack(lock: usize, word: usize): void {
+  Ops.store<u32>(word, 0, Order.Full); // before the look at the drainers: pairs with announce-then-park in drain
+  if (Ops.load<u32>(lock + DRAINERS, Order.Full)) atomic.notify(word, -1);
 }
 
 function writeLockSlow(lock: usize, actor: usize): void {
   const me = Owner.of(actor);
-  if (Ops.load<u32>(lock + OWNER, Order.Relaxed) == me) trap(Trap.LockTwice, lock, actor);
+  if (Ops.load<u32>(lock, Order.Relaxed) == me) trap(Trap.LockTwice, lock, actor);
   Ops.add<u32>(lock + WAITERS, 1, Order.Full);
-  let spins: u32 = 0;
-  while (true) {
-    const seen = Ops.load<u32>(lock, Order.Relaxed);
-    if ((seen & (WRITER | READERS)) == 0) {
-      // Taking it clears WRITER_WAITS; another writer that waits sets it again when it next looks.
-      if (Ops.cas<u32>(lock, seen, WRITER, Order.Acquire) == seen) break;
-    } else if ((seen & WRITER_WAITS) == 0) {
-      Ops.cas<u32>(lock, seen, seen | WRITER_WAITS, Order.Relaxed);
-    } else if (++spins > SPIN_LIMIT) park(lock, seen, actor);
-  }
+  do awaitFree(lock, actor);
+  while (Ops.cas<u32>(lock, 0, me, Order.Acquire) != 0);
   Ops.sub<u32>(lock + WAITERS, 1, Order.Full);
 }
 
-function wake(lock: usize): void {
-  if (Ops.load<u32>(lock + WAITERS, Order.Full)) atomic.notify(lock, -1);
+/** A writer that has the state waits until the readers that were in before it have left. */
+function drain(lock: usize, reader: usize, actor: usize): void {
+  if (Ops.load<u32>(actor + reader, Order.Relaxed)) trap(Trap.LockTwice, lock, actor);
+  for (let i: u32 = 0, n = Map.actorCount; i < n; i++) {
+    const word = Map.actor(i) + reader;
+    let spins: u32 = 0;
+    while (Ops.load<u32>(word, Order.Acquire)) {
+      if (++spins <= SPIN_LIMIT) continue;
+      Ops.add<u32>(lock + DRAINERS, 1, Order.Full);
+      park(word, 1, actor);
+      Ops.sub<u32>(lock + DRAINERS, 1, Order.Full);
+    }
+  }
 }
 
 function unlockByOther(lock: usize, actor: usize): void {
   trap(Trap.UnlockByOther, lock, actor);
 }
 
-/** rwlock_t; also stands in for rw_semaphore, as its waits sleep when they take long. */
+/** rwlock_t; also stands in for rw_semaphore. `reader` is the offset of the lock's word in an actor's block. */
 export class RwLock {
-  /** By addition, not by compare-and-swap: readers that come at once do not turn each other away. */
-  @inline static readLock(lock: usize, actor: usize): void {
-    if (Ops.add<u32>(lock, 1, Order.Acquire) & (WRITER | WRITER_WAITS)) readLockSlow(lock, actor);
+  @inline static readLock(lock: usize, reader: usize, actor: usize): void {
+    Ops.store<u32>(actor + reader, 1, Order.Full);
+    if (Ops.load<u32>(lock, Order.Acquire) != 0) readLockSlow(lock, reader, actor);
   }
-  @inline static readUnlock(lock: usize, actor: usize): void {
-    dropReader(lock, actor);
+  @inline static readUnlock(lock: usize, reader: usize, actor: usize): void {
+    if (Ops.load<u32>(actor + reader, Order.Relaxed) == 0) unlockByOther(lock, actor);
+    standBack(lock, actor + reader);
   }
-  @inline static writeLock(lock: usize, actor: usize): void {
-    if (Ops.cas<u32>(lock, 0, WRITER, Order.Acquire) != 0) writeLockSlow(lock, actor);
-    Ops.store<u32>(lock + OWNER, Owner.of(actor), Order.Relaxed);
+  @inline static writeLock(lock: usize, reader: usize, actor: usize): void {
+    if (Ops.cas<u32>(lock, 0, Owner.of(actor), Order.Full) != 0) writeLockSlow(lock, actor);
+    drain(lock, reader, actor);
   }
   @inline static writeUnlock(lock: usize, actor: usize): void {
-    if (Ops.load<u32>(lock + OWNER, Order.Relaxed) != Owner.of(actor)) unlockByOther(lock, actor);
-    Ops.store<u32>(lock + OWNER, 0, Order.Relaxed);
-    // Bit 30 may have been set meanwhile: it stays, for the writer that set it.
-    Ops.and<u32>(lock, ~WRITER, Order.Release);
-    wake(lock);
+    if (Ops.swap<u32>(lock, 0, Order.Release) != Owner.of(actor)) unlockByOther(lock, actor);
+    if (Ops.load<u32>(lock + WAITERS, Order.Full)) atomic.notify(lock, -1);
   }
-  /** True while somebody waits for the lock: rwlock_needbreak. */
+  /** For its writer: true while somebody waits for the lock (rwlock_needbreak). */
   @inline static contended(lock: usize): bool {
     return Ops.load<u32>(lock + WAITERS, Order.Relaxed) != 0;
   }
-  /** True if `actor` holds the lock for write. */
-  @inline static writeHeldBy(lock: usize, actor: usize): bool {
-    return Ops.load<u32>(lock + OWNER, Order.Relaxed) == Owner.of(actor);
+  /** For a reader: true while a writer waits for the readers to leave. */
+  @inline static writerWaits(lock: usize): bool {
+    return Ops.load<u32>(lock, Order.Relaxed) != 0;
   }
 }

@@ -358,9 +358,9 @@ static u32 gup_fast(char *actor, u64 hva, int write) {
 static u64 gup_slow(char *actor, u64 hva, int write) {
   if (hva >= MM_TASK_SIZE) return gup_failed(HostStatus_NoVma);
   count(actor, Stat_GupSlow, 1);
-  read_lock(MMAP_LOCK);
+  read_lock(MMAP_LOCK, GRACE_MMAP_READER, actor);
   u64 result = fault_in_locked(actor, hva, write, 1);
-  read_unlock(MMAP_LOCK);
+  read_unlock(MMAP_LOCK, GRACE_MMAP_READER, actor);
   return result;
 }
 static inline u64 gup(char *actor, u64 hva, int write) {
@@ -434,7 +434,7 @@ static void zap_range(char *actor, u64 start, u64 end) {
 static void host_dontneed(char *actor, u64 hva, u64 length) {
   u64 end = hva + length;
   if (((hva | length) & (PAGE_SIZE - 1)) != 0 || length == 0) die("not a range of pages");
-  read_lock(MMAP_LOCK);
+  read_lock(MMAP_LOCK, GRACE_MMAP_READER, actor);
   if (!is_covered(hva, end)) die("no VMA");
   // One notifier of four places is registered: dispatch looks at them all, twice.
   for (u32 i = 0; i < MM_NOTIFIER_SLOTS; i++) {
@@ -445,5 +445,5 @@ static void host_dontneed(char *actor, u64 hva, u64 length) {
   for (u32 i = 0; i < MM_NOTIFIER_SLOTS; i++) {
     if ((LOAD_ACQUIRE((u32 *)(MM + MM_NOTIFIERS + i * 4)) & 0xff) == Notifier_Kvm) invalidate_end(actor, hva, end);
   }
-  read_unlock(MMAP_LOCK);
+  read_unlock(MMAP_LOCK, GRACE_MMAP_READER, actor);
 }

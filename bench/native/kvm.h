@@ -192,7 +192,7 @@ static int zap_range_locked(char *actor, u32 root, u64 start, u64 end, int flush
         write_unlock(MMU_LOCK, actor);
         count(actor, Stat_Yields, 1);
         for (u32 i = 0; i < SPIN_LIMIT && rw_contended(MMU_LOCK); i++);
-        write_lock(MMU_LOCK, actor);
+        write_lock(MMU_LOCK, GRACE_MMU_READER, actor);
         progress = 0;
         break;
       }
@@ -247,7 +247,7 @@ static void invalidate_start(char *actor, u64 start, u64 end) {
     u64 slot_end = s->hva + (s->npages << 12);
     if (slot_end <= start) continue;
     if (!locked) {
-      write_lock(MMU_LOCK, actor);
+      write_lock(MMU_LOCK, GRACE_MMU_READER, actor);
       begin_locked();
       locked = 1;
     }
@@ -273,7 +273,7 @@ static int any_slot_overlaps(u64 start, u64 end) {
 static void invalidate_end(char *actor, u64 start, u64 end) {
   srcu_lock(actor);
   if (any_slot_overlaps(start, end)) {
-    write_lock(MMU_LOCK, actor);
+    write_lock(MMU_LOCK, GRACE_MMU_READER, actor);
     STORE(WORD(KVM_INVALIDATE_SEQ), LOAD(WORD(KVM_INVALIDATE_SEQ)) + 1);
     WMB();
     u32 open = LOAD(WORD(KVM_INVALIDATE_IN_PROGRESS));
@@ -339,11 +339,11 @@ static inline u32 commit(char *vcpu) {
     release_page(vcpu, f, 0);
     return stale;
   }
-  read_lock(MMU_LOCK);
+  read_lock(MMU_LOCK, GRACE_MMU_READER, vcpu);
   stale = LOAD_ACQUIRE(&page_at(f->root)->flags) & PageFlag_RootInvalid ? (u32)FaultResult_RetryRoot
                                                                          : retry_result(retry_reason(vcpu));
   if (stale != FaultResult_Continue) {
-    read_unlock(MMU_LOCK);
+    read_unlock(MMU_LOCK, GRACE_MMU_READER, vcpu);
     release_page(vcpu, f, 0);
     return stale;
   }
@@ -351,7 +351,7 @@ static inline u32 commit(char *vcpu) {
   if (has(MachineOption_HugePages)) die("huge pages are not in this twin");
   int installed = install_leaf_locked(vcpu);
   release_page(vcpu, f, installed != INSTALLED_RACED);
-  read_unlock(MMU_LOCK);
+  read_unlock(MMU_LOCK, GRACE_MMU_READER, vcpu);
   if (installed == INSTALLED_RACED) return FaultResult_RetryRace;
   return installed == INSTALLED_FIXED ? FaultResult_Fixed : FaultResult_Spurious;
 }

@@ -10,7 +10,7 @@
 
 #include "machine.h"
 
-#define SPIN_LIMIT 100
+#define SPIN_LIMIT 1000
 
 static __attribute__((noinline)) void park(u32 *word, u32 value) {
   struct timespec slice = {0, 2000000};
@@ -44,61 +44,61 @@ static inline void spin_unlock(u32 *lock, char *actor) {
   if (unlikely(found != owner_of(actor))) wake(lock, 1);
 }
 
-#define WRITER (1u << 31)
-#define WRITER_WAITS (1u << 30)
-#define READERS 0xffffu
+// Readers say so in a word of their own block; a writer takes the state, then waits for each of those words.
 struct rwlock {
-  u32 state, owner, waiters;
+  u32 state, waiters, drainers;
 };
 
-static __attribute__((noinline)) void rw_wake(struct rwlock *l) { wake(&l->state, 1 << 30); }
-static inline void read_unlock(struct rwlock *l) {
-  u32 found = SUB(&l->state, 1u, RELEASE);
-  ensure((found & READERS) != 0, "read lock released by another");
-  if (unlikely(found & WRITER_WAITS) && (found & READERS) == 1 && LOAD_FULL(&l->waiters)) rw_wake(l);
-}
-static __attribute__((noinline)) void read_lock_slow(struct rwlock *l) {
-  read_unlock(l);
-  ADD(&l->waiters, 1u, FULL);
-  u32 spins = 0;
-  for (;;) {
-    u32 seen = LOAD(&l->state);
-    if ((seen & (WRITER | WRITER_WAITS)) == 0) {
-      if (CAS(&l->state, seen, seen + 1, ACQUIRE) == seen) break;
-    } else if (++spins > SPIN_LIMIT) {
-      park(&l->state, seen);
-    }
+static __attribute__((noinline)) void rw_wake(u32 *word) { wake(word, 1 << 30); }
+static void await_free(struct rwlock *l) {
+  for (u32 spins = 0, seen; (seen = LOAD(&l->state)) != 0;) {
+    if (++spins > SPIN_LIMIT) park(&l->state, seen);
   }
+}
+static __attribute__((noinline)) void read_lock_slow(struct rwlock *l, u32 *mine) {
+  ADD(&l->waiters, 1u, FULL);
+  do {
+    STORE_RELEASE(mine, 0u);
+    if (LOAD_FULL(&l->drainers)) rw_wake(mine);
+    await_free(l);
+    STORE_FULL(mine, 1u);
+  } while (LOAD_ACQUIRE(&l->state) != 0);
   SUB(&l->waiters, 1u, FULL);
 }
-static inline void read_lock(struct rwlock *l) {
-  if (unlikely(ADD(&l->state, 1u, ACQUIRE) & (WRITER | WRITER_WAITS))) read_lock_slow(l);
+static inline void read_lock(struct rwlock *l, u32 reader, char *actor) {
+  u32 *mine = (u32 *)(actor + reader);
+  STORE_FULL(mine, 1u);
+  if (unlikely(LOAD_ACQUIRE(&l->state) != 0)) read_lock_slow(l, mine);
 }
-static __attribute__((noinline)) void write_lock_slow(struct rwlock *l) {
+static inline void read_unlock(struct rwlock *l, u32 reader, char *actor) {
+  u32 *mine = (u32 *)(actor + reader);
+  ensure(LOAD(mine) != 0, "read lock released by another");
+  // A full store: the look at `drainers` must not come first.
+  STORE_FULL(mine, 0u);
+  if (unlikely(LOAD_FULL(&l->drainers))) rw_wake(mine);
+}
+static __attribute__((noinline)) void write_lock_slow(struct rwlock *l, u32 me) {
   ADD(&l->waiters, 1u, FULL);
-  u32 spins = 0;
-  for (;;) {
-    u32 seen = LOAD(&l->state);
-    if ((seen & (WRITER | READERS)) == 0) {
-      if (CAS(&l->state, seen, WRITER, ACQUIRE) == seen) break;
-    } else if ((seen & WRITER_WAITS) == 0) {
-      CAS(&l->state, seen, seen | WRITER_WAITS, RELAXED);
-    } else if (++spins > SPIN_LIMIT) {
-      park(&l->state, seen);
-    }
-  }
+  do await_free(l);
+  while (CAS(&l->state, 0u, me, ACQUIRE) != 0);
   SUB(&l->waiters, 1u, FULL);
 }
-
-static inline void write_lock(struct rwlock *l, char *actor) {
-  if (unlikely(CAS(&l->state, 0u, WRITER, ACQUIRE) != 0)) write_lock_slow(l);
-  STORE(&l->owner, owner_of(actor));
+static inline void write_lock(struct rwlock *l, u32 reader, char *actor) {
+  u32 me = owner_of(actor);
+  if (unlikely(CAS(&l->state, 0u, me, FULL) != 0)) write_lock_slow(l, me);
+  for (u32 i = 0, n = ACTOR_COUNT; i < n; i++) {
+    u32 *word = (u32 *)(actor_at(i) + reader);
+    for (u32 spins = 0; unlikely(LOAD_ACQUIRE(word));) {
+      if (++spins <= SPIN_LIMIT) continue;
+      ADD(&l->drainers, 1u, FULL);
+      park(word, 1);
+      SUB(&l->drainers, 1u, FULL);
+    }
+  }
 }
 static inline void write_unlock(struct rwlock *l, char *actor) {
-  ensure(LOAD(&l->owner) == owner_of(actor), "write lock released by another");
-  STORE(&l->owner, 0u);
-  AND(&l->state, ~WRITER, RELEASE);
-  if (unlikely(LOAD_FULL(&l->waiters))) rw_wake(l);
+  ensure(SWAP(&l->state, 0u, RELEASE) == owner_of(actor), "write lock released by another");
+  if (unlikely(LOAD_FULL(&l->waiters))) rw_wake(&l->state);
 }
 static inline int rw_contended(struct rwlock *l) { return LOAD(&l->waiters) != 0; }
 

@@ -18,6 +18,8 @@
 import {
   ABI_VERSION,
   CONTROL_MODE,
+  GRACE_MMAP_READER,
+  GRACE_MMU_READER,
   GRACE_RCU,
   GRACE_SRCU,
   HEADER_ABORT,
@@ -90,6 +92,8 @@ function whyBusy(state: MachineState): string | null {
     if (mode !== VcpuMode.OutsideGuest) return `${name} is in guest mode`;
     if (Atomics.load(u32, (block + GRACE_SRCU) / 4) !== 0) return `${name} is in an SRCU section`;
     if (Atomics.load(u32, (block + GRACE_RCU) / 4) !== 0) return `${name} is in an RCU section`;
+    if (Atomics.load(u32, (block + GRACE_MMU_READER) / 4) !== 0) return `${name} holds mmu_lock for read`;
+    if (Atomics.load(u32, (block + GRACE_MMAP_READER) / 4) !== 0) return `${name} holds mmap_lock for read`;
   }
   return null;
 }

@@ -1,6 +1,10 @@
 /** Who holds the locks of a machine, read from its memory: what to say of a thread that died. */
 
 import {
+  ACTOR_SHIFT,
+  GRACE_MMAP_READER,
+  GRACE_MMU_READER,
+  HEADER_OFFSET_ACTORS_BASE,
   HEADER_OFFSET_FRAME_COUNT,
   HEADER_OFFSET_PAGES_BASE,
   KVM_DEFERRED_LOCK,
@@ -26,31 +30,24 @@ const SPIN_LOCKS: readonly (readonly [name: string, address: number])[] = [
   ["zone.lock", ZONE_LOCK],
 ];
 
-/** Reader-writer locks: state, then the writer's index + 1 (assembly/sync/rwlock.ts). */
-const RW_LOCKS: readonly (readonly [name: string, address: number])[] = [
-  ["mmu_lock", KVM_MMU_LOCK],
-  ["mmap_lock", MM_BASE + MM_MMAP_LOCK],
+/** Reader-writer locks: a word like a spin lock's, and a word of each actor's block (assembly/sync/rwlock.ts). */
+const RW_LOCKS: readonly (readonly [name: string, address: number, reader: number])[] = [
+  ["mmu_lock", KVM_MMU_LOCK, GRACE_MMU_READER],
+  ["mmap_lock", MM_BASE + MM_MMAP_LOCK, GRACE_MMAP_READER],
 ];
 
-const WRITER = 0x80000000;
-const READERS = 0xffff;
 const OWNER_BITS = 0x7fffffff;
 
-/**
- * Locks that the actor with this index holds. A reader-writer lock that is held for read does not record by whom: it
- * is listed as such, because the dead actor may be one of them.
- */
+/** Locks that the actor with this index holds. */
 export function locksHeldBy(memory: WebAssembly.Memory, actor: number): string[] {
   const words = new Uint32Array(memory.buffer);
   const word = (address: number): number => Atomics.load(words, address / 4);
   const owner = actor + 1;
   const held: string[] = [];
-  for (const [name, address] of RW_LOCKS) {
-    const state = word(address);
-    // Beside a writer, readers are those that came in vain and are about to take their count back.
-    if (word(address + 4) === owner) held.push(`${name} (write)`);
-    else if ((state & WRITER) === 0 && state & READERS)
-      held.push(`perhaps ${name} (read, by ${state & READERS})`);
+  const block = word(HEADER_OFFSET_ACTORS_BASE) + (actor << ACTOR_SHIFT);
+  for (const [name, address, reader] of RW_LOCKS) {
+    if (word(address) === owner) held.push(`${name} (write)`);
+    else if (word(block + reader) !== 0) held.push(`${name} (read)`);
   }
   for (const [name, address] of SPIN_LOCKS) if ((word(address) & OWNER_BITS) === owner) held.push(name);
   const pages = word(HEADER_OFFSET_PAGES_BASE);

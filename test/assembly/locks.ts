@@ -1,6 +1,7 @@
 // Test module: the locks of assembly/sync, driven by real threads. Compiled by test/stress/locks.test.ts.
 
 import { attachRegions, planRegions, Map } from "../../assembly/layout/map";
+import { GRACE_MMU_READER } from "../../assembly/layout/control";
 import { RwLock } from "../../assembly/sync/rwlock";
 import { Spin } from "../../assembly/sync/spin";
 import { Srcu, synchronizeSrcu } from "../../assembly/sync/grace";
@@ -30,7 +31,7 @@ export function spinIncrements(actor: u32, count: u32): void {
 export function rwWrites(actor: u32, count: u32): void {
   const me = Map.actor(actor);
   for (let i: u32 = 0; i < count; i++) {
-    RwLock.writeLock(LOCK, me);
+    RwLock.writeLock(LOCK, GRACE_MMU_READER, me);
     const next = load<u32>(A) + 1;
     atomic.store<u32>(A, next);
     atomic.store<u32>(B, next);
@@ -43,9 +44,9 @@ export function rwReads(actor: u32, count: u32): u32 {
   const me = Map.actor(actor);
   let torn: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    RwLock.readLock(LOCK, me);
+    RwLock.readLock(LOCK, GRACE_MMU_READER, me);
     if (atomic.load<u32>(A) != atomic.load<u32>(B)) torn++;
-    RwLock.readUnlock(LOCK, me);
+    RwLock.readUnlock(LOCK, GRACE_MMU_READER, me);
   }
   return torn;
 }
