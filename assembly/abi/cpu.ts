@@ -19,19 +19,19 @@ import {
 } from "../x86/translate";
 
 /**
- * A vCPU that has a root of KVM's translates in guest mode, so that a flush waits for it; one without (a processor on
- * its own, its tables in frames) has nobody to wait for.
+ * A vCPU that has run is KVM's: it translates in guest mode, so that a flush waits for it. One that never has is a
+ * processor on its own, with its tables in frames, and has nobody to wait for.
  */
 class Managed {
-  @inline static root(actor: usize): u32 {
-    return changetype<Fault>(actor + ACTOR_FAULT).root;
+  @inline static is(actor: usize): bool {
+    return changetype<Fault>(actor + ACTOR_FAULT).managed != 0;
   }
   /** False: it may not enter guest mode, and the `Walk` says why. */
   @inline static begin(actor: usize): bool {
-    return Managed.root(actor) == 0 || beginRun(actor);
+    return !Managed.is(actor) || beginRun(actor);
   }
   @inline static end(actor: usize): void {
-    if (Managed.root(actor)) endRun(actor);
+    if (Managed.is(actor)) endRun(actor);
   }
 }
 
@@ -39,7 +39,8 @@ class Managed {
 export function cpuReset(vcpu: u32): void {
   const actor = Map.actor(vcpu);
   resetCpu(actor);
-  if (Managed.root(actor)) loadEptp(actor, Managed.root(actor));
+  const root = changetype<Fault>(actor + ACTOR_FAULT).root;
+  if (root) loadEptp(actor, root);
 }
 
 /** Writes a `Register` as the instruction that loads it would, with its checks and its flushes. */
@@ -142,8 +143,11 @@ export function tlbProbe(vcpu: u32, gva: u64, access: Access): u32 {
 /** Address of the byte at `gva`, through the TLB and a walk if need be; 0 if it failed, and the `Walk` says why. */
 export function tlbAccess(vcpu: u32, gva: u64, access: Access): u32 {
   const actor = Map.actor(vcpu);
-  const host = Translate.hit(actor, gva, access);
-  return <u32>(host ? host : translateMiss(actor, gva, access));
+  if (!Managed.begin(actor)) return 0;
+  let host = Translate.hit(actor, gva, access);
+  if (host == 0) host = translateMiss(actor, gva, access);
+  Managed.end(actor);
+  return <u32>host;
 }
 
 /** A window for the physical page of `pa`: returns the address of 4 KiB to fill, 0 if the machine has no windows. */

@@ -16,6 +16,7 @@ import { MmuLock } from "../kvm/lock";
 import { SlotStatus, Slots, setMemslot } from "../kvm/memslots";
 import { Root } from "../kvm/roots";
 import { ROOT_SHIFT, countLeaves, leafOf } from "../kvm/tdp";
+import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 
 /** Adds, moves, changes or (`npages` 0) deletes memslot `id`: KVM_SET_USER_MEMORY_REGION. */
@@ -77,8 +78,13 @@ export function kvmLeafCount(actor: u32): u64 {
 
 /** Leaf SPTE of `gfn` under the current root, 0 for none. */
 export function kvmLeaf(actor: u32, gfn: u64): u64 {
-  const root = Ops.load<u32>(KVM_CURRENT_ROOT, Order.Relaxed);
-  return root ? leafOf(Map.actor(actor), root, gfn) : 0;
+  const a = Map.actor(actor);
+  // Before the root is read: it may be unlinked and freed as soon as nobody can be looking.
+  Rcu.readLock(a);
+  const root = Ops.load<u32>(KVM_CURRENT_ROOT, Order.Acquire);
+  const leaf = root ? leafOf(a, root, gfn) : 0;
+  Rcu.readUnlock(a);
+  return leaf;
 }
 
 /** pfn of the root that a vCPU has loaded, 0 for none. */

@@ -19,7 +19,9 @@ export function labFaultBegin(vcpu: u32, gpa: u64, write: u32): bool {
   fault.gfn = gpa >> 12;
   fault.write = write;
   Srcu.readLock(actor);
-  return loadRoot(actor) && topUpTables(actor, 4);
+  if (loadRoot(actor) && topUpTables(actor, 4)) return true;
+  Srcu.readUnlock(actor);
+  return false;
 }
 
 /** Step 1: the sequence. */

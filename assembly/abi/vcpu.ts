@@ -47,9 +47,10 @@ export function vcpuValue(index: u32): u64 {
 }
 
 /**
- * Runs the access records in the vCPU's batch buffer: 16 bytes each, u64 gva, u32 size, u32 `Access`. Loads leave their
- * value in the record's first word if `keep` is set; stores write the record's own number. Returns how many were done:
- * fewer than `count` if one did not end `Ok`, whose outcome is in the walk record.
+ * Runs the access records in the vCPU's batch buffer: 16 bytes each, u64 gva, u32 size, u32 `Access`. Loads and
+ * read-modify-writes (which add 1) leave what they found in the record's first word if `keep` is set; stores write the
+ * record's own number. Returns how many were done: fewer than `count` if one did not end `Ok`, whose outcome is in the
+ * walk record.
  */
 export function vcpuRunRecords(index: u32, count: u32, keep: u32): u32 {
   const vcpu = Map.actor(index);
@@ -71,9 +72,44 @@ function runRecord(vcpu: usize, record: usize, i: u32, keep: bool): Outcome {
   const size = load<u32>(record, 8);
   const access = load<u32>(record, 12);
   if (access == Access.Write) return guestStore(vcpu, gva, size, i);
-  if (access == Access.Modify) return guestModify(vcpu, gva, size, Modify.Add, 1, 0);
-  const outcome = guestLoad(vcpu, gva, size, access);
+  const outcome =
+    access == Access.Modify
+      ? guestModify(vcpu, gva, size, Modify.Add, 1, 0)
+      : guestLoad(vcpu, gva, size, access);
   if (keep && outcome == Outcome.Ok) store<u64>(record, load<u64>(vcpu + ACTOR_FAULT + FAULT_OFFSET_VALUE));
+  return outcome;
+}
+
+/**
+ * Runs the access records with values in the vCPU's batch buffer: 32 bytes each, u64 gva, u32 size, u16 `Access`, u16
+ * `Modify`, u64 value, u64 expected (CompareExchange only). A load or a read-modify-write leaves what it found in place of
+ * its value. Returns how many were done, as `vcpuRunRecords`.
+ */
+export function vcpuRunAccesses(index: u32, count: u32): u32 {
+  const vcpu = Map.actor(index);
+  if (enter(vcpu) != Outcome.Ok) return 0;
+  let at = Map.batch(vcpu);
+  for (let i: u32 = 0; i < count; i++, at += 32) {
+    if (runAccess(vcpu, at) != Outcome.Ok) {
+      endRun(vcpu);
+      return i;
+    }
+  }
+  endRun(vcpu);
+  return count;
+}
+
+function runAccess(vcpu: usize, record: usize): Outcome {
+  const gva = load<u64>(record);
+  const size = load<u32>(record, 8);
+  const access: Access = load<u16>(record, 12);
+  const value = load<u64>(record, 16);
+  if (access == Access.Write) return guestStore(vcpu, gva, size, value);
+  const outcome =
+    access == Access.Modify
+      ? guestModify(vcpu, gva, size, load<u16>(record, 14), value, load<u64>(record, 24))
+      : guestLoad(vcpu, gva, size, access);
+  if (outcome == Outcome.Ok) store<u64>(record, load<u64>(vcpu + ACTOR_FAULT + FAULT_OFFSET_VALUE), 16);
   return outcome;
 }
 

@@ -48,8 +48,8 @@ export function beginDrive(vcpu: usize): bool {
   drive.givenUp = 0;
   drive.status = DriveStatus.Ok;
   if (beginRun(vcpu)) return true;
-  const exit = Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit;
-  drive.status = exit ? DriveStatus.Interrupted : DriveStatus.OutOfFrames;
+  const interrupted = changetype<Walk>(vcpu + ACTOR_WALK).outcome == Outcome.Interrupted;
+  drive.status = interrupted ? DriveStatus.Interrupted : DriveStatus.OutOfFrames;
   return false;
 }
 

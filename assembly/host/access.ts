@@ -5,7 +5,7 @@ import { Map, PAGE_SIZE } from "../layout/map";
 import { POOL_LOAD_STATUS } from "../layout/pool";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
-import { PTE_A, PTE_D, PTE_P, PTE_PS } from "../x86/bits";
+import { PTE_A, PTE_D, PTE_P } from "../x86/bits";
 import { Gup } from "./fault";
 import { gupFast, gupSlow } from "./gup";
 import { putPage } from "./page";
@@ -16,18 +16,16 @@ import { HostEntry, PTE_SHIFT, pmdSlot } from "./tables";
 function markLeaf(actor: usize, mm: usize, hva: u64, write: bool): void {
   const bits = write ? PTE_A | PTE_D : PTE_A;
   Rcu.readLock(actor);
-  let slot = pmdSlot(mm, hva);
-  let entry = slot ? HostEntry.read(slot) : 0;
-  if (HostEntry.isTable(entry)) {
-    slot = HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT);
-    entry = HostEntry.read(slot);
-  }
-  while (entry & PTE_P && (entry & bits) != bits) {
-    const found = Ops.cas<u64>(slot, entry, entry | bits, Order.Full);
-    if (found == entry) break;
-    // A leaf that has just been split is a table now: its PTEs took the bits over as they were.
-    if ((found & PTE_PS) != (entry & PTE_PS)) break;
-    entry = found;
+  while (true) {
+    // From the PMD entry at each attempt: a leaf that has just been split is a table now.
+    let slot = pmdSlot(mm, hva);
+    let entry = slot ? HostEntry.read(slot) : 0;
+    if (HostEntry.isTable(entry)) {
+      slot = HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT);
+      entry = HostEntry.read(slot);
+    }
+    if ((entry & PTE_P) == 0 || (entry & bits) == bits) break;
+    if (Ops.cas<u64>(slot, entry, entry | bits, Order.Full) == entry) break;
   }
   Rcu.readUnlock(actor);
 }

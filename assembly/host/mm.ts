@@ -81,19 +81,26 @@ function mmapLocked(mm: usize, hva: u64, length: u64, flags: u32, pageShift: u32
   return hva;
 }
 
+/** What is told before the tables change: start; without Rule.HostPteClearedBeforeEnd, end as well. */
+function notifyBefore(actor: usize, mm: usize, start: u64, end: u64, event: NotifyEvent): void {
+  if (!Rules.hold(Rule.StartBeforeClear)) return;
+  notifyStart(actor, mm, start, end, event);
+  if (!Rules.hold(Rule.HostPteClearedBeforeEnd)) notifyEnd(actor, mm, start, end, event);
+}
+
+/** What is told after they have changed: end; without Rule.StartBeforeClear, start only now. */
+function notifyAfter(actor: usize, mm: usize, start: u64, end: u64, event: NotifyEvent): void {
+  if (!Rules.hold(Rule.StartBeforeClear)) notifyStart(actor, mm, start, end, event);
+  else if (!Rules.hold(Rule.HostPteClearedBeforeEnd)) return;
+  notifyEnd(actor, mm, start, end, event);
+}
+
 /** start, clear, flush, put, end for all that is mapped in [start, end). mmap_lock held. */
 function unmapNotified(actor: usize, mm: usize, start: u64, end: u64, event: NotifyEvent): void {
-  const startFirst = Rules.hold(Rule.StartBeforeClear);
-  if (startFirst) notifyStart(actor, mm, start, end, event);
+  notifyBefore(actor, mm, start, end, event);
   zapRange(actor, mm, start, end);
-  if (!startFirst) notifyStart(actor, mm, start, end, event);
-  if (Rules.hold(Rule.HostPteClearedBeforeEnd)) {
-    releaseGathered(actor, mm);
-    notifyEnd(actor, mm, start, end, event);
-  } else {
-    notifyEnd(actor, mm, start, end, event);
-    releaseGathered(actor, mm);
-  }
+  releaseGathered(actor, mm);
+  notifyAfter(actor, mm, start, end, event);
 }
 
 /** munmap: whatever is mapped in the range goes; holes are allowed. Ok, Invalid or TooManyVmas. */
@@ -144,12 +151,10 @@ function mprotectLocked(actor: usize, mm: usize, start: u64, end: u64, flags: u3
     Vmas.row(i).flags = flags;
   }
   mergeVmas(mm, start, end);
-  const startFirst = Rules.hold(Rule.StartBeforeClear);
-  if (startFirst) notifyStart(actor, mm, start, end, NotifyEvent.ProtectionVma);
+  notifyBefore(actor, mm, start, end, NotifyEvent.ProtectionVma);
   protectRange(actor, mm, start, end, flags);
   flushHostTlb(actor, mm);
-  if (!startFirst) notifyStart(actor, mm, start, end, NotifyEvent.ProtectionVma);
-  notifyEnd(actor, mm, start, end, NotifyEvent.ProtectionVma);
+  notifyAfter(actor, mm, start, end, NotifyEvent.ProtectionVma);
 }
 
 /** madvise(MADV_DONTNEED): the pages go, the VMAs stay. NoVma if the range has holes: the rest was done. */

@@ -97,6 +97,25 @@ export function linkTable(actor: usize, slot: usize, level: u32): bool {
   return true;
 }
 
+/** Splits the leaf that was read at `slot`. Its PTL is held: only A and D can change meanwhile. */
+function splitLocked(slot: usize, leaf: u64): void {
+  const head = Map.page(HostEntry.pfn(leaf));
+  const table = load<u32>(head + PAGE_OWN);
+  store<u32>(head + PAGE_OWN, 0);
+  // First the counts, then the PTEs: whoever finds the table may zap in it at once, under the lock of that table.
+  Ops.add<i32>(head + PAGE_REFCOUNT, PTES - 1, Order.None);
+  Ops.add<i32>(head + PAGE_MAPCOUNT, PTES - 1, Order.None);
+  const first = Map.frame(table);
+  while (true) {
+    for (let i: u32 = 0; i < PTES; i++) {
+      store<u64>(first + ((<usize>i) << 3), (leaf & ~PTE_PS) + ((<u64>i) << 12));
+    }
+    const found = Ops.cas<u64>(slot, leaf, ((<u64>table) << 12) | TABLE_BITS, Order.Full);
+    if (found == leaf) return;
+    leaf = found; // with A or D set by the walker: the bits must not be lost
+  }
+}
+
 /**
  * Replaces the 2 MiB leaf at `slot`, if it is one still, by the table kept for this, with 512 PTEs of the same pages:
  * the one mapping of the compound page becomes 512, each with its reference. mmap_lock held.
@@ -104,24 +123,8 @@ export function linkTable(actor: usize, slot: usize, level: u32): bool {
 export function splitLeaf(actor: usize, slot: usize): void {
   const lock = HostEntry.lockOf(slot);
   Spin.lock(lock, actor);
-  let leaf = HostEntry.read(slot);
-  while (leaf != 0 && !HostEntry.isTable(leaf)) {
-    const head = Map.page(HostEntry.pfn(leaf));
-    const table = load<u32>(head + PAGE_OWN);
-    const first = Map.frame(table);
-    for (let i: u32 = 0; i < PTES; i++) {
-      store<u64>(first + ((<usize>i) << 3), (leaf & ~PTE_PS) + ((<u64>i) << 12));
-    }
-    // The walker may set A or D in the leaf meanwhile: the bits must not be lost.
-    const found = Ops.cas<u64>(slot, leaf, ((<u64>table) << 12) | TABLE_BITS, Order.Full);
-    if (found == leaf) {
-      store<u32>(head + PAGE_OWN, 0);
-      Ops.add<i32>(head + PAGE_REFCOUNT, PTES - 1, Order.None);
-      Ops.add<i32>(head + PAGE_MAPCOUNT, PTES - 1, Order.None);
-      break;
-    }
-    leaf = found;
-  }
+  const leaf = HostEntry.read(slot);
+  if (leaf != 0 && !HostEntry.isTable(leaf)) splitLocked(slot, leaf);
   Spin.unlock(lock, actor);
 }
 

@@ -12,16 +12,16 @@ import { Slot, SlotFlag } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
 import { Gup, gup, hostMappingShift } from "../host/gup";
 import { headOf, putPage } from "../host/page";
-import { topUpTables } from "../host/pool";
 import { HostStatus } from "../host/status";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
 import { Barrier, Ops, Order } from "../sync/ops";
-import { waitWhileEqual } from "../sync/wait";
+import { SPIN_LIMIT, park, relax } from "../sync/wait";
 import { MmuLock } from "./lock";
 import { findSlot } from "./memslots";
 import { RetryReason, retryReason } from "./retry";
 import { Root } from "./roots";
+import { reapTables, topUpOrReap } from "./tables";
 import { Installed, installLeafLocked } from "./tdp";
 
 /** RET_PF_*: what became of a fault. */
@@ -53,10 +53,20 @@ const TABLES_PER_FAULT: u32 = 3;
 
 /** Step 1: mmu_invalidate_seq, before anything is looked up. */
 export function snapshot(vcpu: usize): void {
+  if (!Rules.hold(Rule.HostLevelAfterCheck)) sampleLevelEarly(vcpu);
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   fault.seq = Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed);
   // Pairs with the write barrier in invalidateEnd: whoever sees the old sequence looks the page up before the end.
   Ops.barrier(Barrier.Rmb);
+}
+
+/** The level as E2019 took it for hugetlb: before the snapshot, so that a remap until then goes unnoticed (Z25b). */
+function sampleLevelEarly(vcpu: usize): void {
+  const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
+  const row = findSlot(vcpu, fault.gfn);
+  if (row == 0) return;
+  const slot = changetype<Slot>(row);
+  fault.earlyShift = hostMappingShift(vcpu, MM_BASE, slot.hva + ((fault.gfn - slot.baseGfn) << 12));
 }
 
 /** Step 2: slot, hva, pfn. On `Continue` a reference on the page is held. SRCU is held. */
@@ -75,7 +85,6 @@ export function resolve(vcpu: usize): FaultResult {
     const stale = preCheck(vcpu);
     if (stale != FaultResult.Continue) return stale;
   }
-  if (!Rules.hold(Rule.HostLevelAfterCheck)) fault.earlyShift = hostMappingShift(vcpu, MM_BASE, fault.hva);
   return faultinPfn(vcpu, fault);
 }
 
@@ -91,7 +100,11 @@ function retryResult(reason: RetryReason): FaultResult {
 }
 
 function faultinPfn(vcpu: usize, fault: Fault): FaultResult {
-  const found = gup(vcpu, MM_BASE, fault.hva, fault.write != 0);
+  let found = gup(vcpu, MM_BASE, fault.hva, fault.write != 0);
+  if (Gup.status(found) == HostStatus.OutOfFrames) {
+    reapTables(vcpu);
+    found = gup(vcpu, MM_BASE, fault.hva, fault.write != 0);
+  }
   const status = Gup.status(found);
   if (status != HostStatus.Ok) {
     return status == HostStatus.OutOfFrames ? FaultResult.OutOfFrames : FaultResult.HostFault;
@@ -148,21 +161,21 @@ export function commit(vcpu: usize): FaultResult {
     releasePage(vcpu, fault, false);
     return stale;
   }
-  MmuLock.lockForFault(vcpu);
+  MmuLock.lockShared(vcpu);
   stale = staleLocked(vcpu, fault);
   if (stale != FaultResult.Continue) {
-    MmuLock.unlockForFault(vcpu);
+    MmuLock.unlockShared(vcpu);
     releasePage(vcpu, fault, false);
     return stale;
   }
   if (!Rules.hold(Rule.LockHeldToInstall)) {
-    MmuLock.unlockForFault(vcpu);
-    MmuLock.lockForFault(vcpu);
+    MmuLock.unlockShared(vcpu);
+    MmuLock.lockShared(vcpu);
   }
   adjustToHost(vcpu, fault);
   const installed = installLeafLocked(vcpu);
   releasePage(vcpu, fault, installed != Installed.Raced);
-  MmuLock.unlockForFault(vcpu);
+  MmuLock.unlockShared(vcpu);
   if (installed == Installed.Raced) return FaultResult.RetryRace;
   return installed == Installed.Fixed ? FaultResult.Fixed : FaultResult.Spurious;
 }
@@ -184,7 +197,7 @@ export function pageFault(vcpu: usize, gpa: u64, write: bool): FaultResult {
 
 function attempt(vcpu: usize): FaultResult {
   // May sleep for memory: before the snapshot, and long before the lock.
-  if (!topUpTables(vcpu, TABLES_PER_FAULT)) return FaultResult.OutOfFrames;
+  if (!topUpOrReap(vcpu, TABLES_PER_FAULT)) return FaultResult.OutOfFrames;
   let result: FaultResult;
   if (Rules.hold(Rule.SnapshotBeforeGup)) {
     snapshot(vcpu);
@@ -227,11 +240,27 @@ function count(vcpu: usize, result: FaultResult): void {
   }
 }
 
-/** After RetryCount: waits until the open invalidations change, outside of SRCU and of every lock. */
+/** True while the invalidation that the failed check met may still be open. */
+function stillOpen(fault: Fault): bool {
+  if (Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Acquire) == 0) return false;
+  return Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Acquire) == fault.waitSeq;
+}
+
+/**
+ * After RetryCount: waits until an invalidation has ended, outside of SRCU and of every lock. On the sequence and not on
+ * the count, which others may lower and raise again while this vCPU sleeps. The unlocked check may have read the
+ * sequence raised and the count not yet lowered: then the count falls to 0, or another end raises the sequence.
+ */
 export function waitForInvalidation(vcpu: usize): void {
-  if (Map.has(MachineOption.SpinOnRetry)) return;
-  const open = changetype<Fault>(vcpu + ACTOR_FAULT).inProgress;
-  if (Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Acquire) != open) return;
+  const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
+  if (Map.has(MachineOption.SpinOnRetry) || !stillOpen(fault)) return;
   Stats.add(vcpu, Stat.RetryWaits, 1);
-  waitWhileEqual(KVM_INVALIDATE_IN_PROGRESS, open, KVM_INVALIDATE_WAITERS, vcpu);
+  for (let i: u32 = 0; i < SPIN_LIMIT; i++) {
+    relax(vcpu);
+    if (!stillOpen(fault)) return;
+  }
+  // Announce, then look again: pairs with count-then-waiters in invalidateEnd.
+  Ops.add<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
+  while (stillOpen(fault)) park(KVM_INVALIDATE_SEQ, fault.waitSeq, vcpu);
+  Ops.sub<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
 }

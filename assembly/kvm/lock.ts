@@ -6,14 +6,19 @@ import { Profiles, Switch } from "../profile";
 import { RwLock } from "../sync/rwlock";
 
 export class MmuLock {
-  /** For a TDP fault: read where the profile has an rwlock. */
-  @inline static lockForFault(actor: usize): void {
+  /** For faults, and for taking an obsolete root apart: read where the profile has an rwlock. */
+  @inline static lockShared(actor: usize): void {
     if (Profiles.has(Switch.MmuRwLock)) RwLock.readLock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
     else RwLock.writeLock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
   }
-  @inline static unlockForFault(actor: usize): void {
+  @inline static unlockShared(actor: usize): void {
     if (Profiles.has(Switch.MmuRwLock)) RwLock.readUnlock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
     else RwLock.writeUnlock(KVM_MMU_LOCK, actor);
+  }
+  /** For its shared holder: true while somebody waits for it to leave. */
+  @inline static sharedContended(): bool {
+    if (!Profiles.has(Switch.MmuRwLock)) return RwLock.contended(KVM_MMU_LOCK);
+    return RwLock.writerWaits(KVM_MMU_LOCK);
   }
   @inline static lock(actor: usize): void {
     RwLock.writeLock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);

@@ -278,7 +278,8 @@ export function setMemslot(
 ): SlotStatus {
   Spin.lock(KVM_SLOTS_LOCK, actor);
   Ops.add<u32>(KVM_GENERATION, 1, Order.Full);
-  const status = updateLocked(actor, id, baseGfn, npages, hva, flags);
+  // `Invalid` is KVM's own.
+  const status = updateLocked(actor, id, baseGfn, npages, hva, flags & SlotFlag.ReadOnly);
   Ops.add<u32>(KVM_GENERATION, 1, Order.Full);
   Spin.unlock(KVM_SLOTS_LOCK, actor);
   return status;

@@ -28,9 +28,9 @@ export enum RetryReason {
 export function retryReason(actor: usize): RetryReason {
   const fault = changetype<Fault>(actor + ACTOR_FAULT);
   if (Rules.hold(Rule.CountChecked)) {
-    const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed);
-    if (open != 0 && inOpenRange(fault.gfn)) {
-      fault.inProgress = open;
+    // Before the count: whatever this check finds open raises it when it ends.
+    fault.waitSeq = Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Acquire);
+    if (Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed) != 0 && inOpenRange(fault.gfn)) {
       return RetryReason.Count;
     }
   }

@@ -3,20 +3,18 @@
 // stays on the list until it has been taken apart, for notifiers must reach its leaves.
 
 import { ACTOR_FAULT } from "../layout/actor";
-import { GRACE_MMU_READER, Request } from "../layout/control";
+import { Request } from "../layout/control";
 import { Fault } from "../layout/fault";
-import { KVM_CURRENT_ROOT, KVM_MMU_LOCK, KVM_ROOTS_HEAD } from "../layout/kvm";
+import { KVM_CURRENT_ROOT, KVM_ROOTS_HEAD } from "../layout/kvm";
 import { Map } from "../layout/map";
 import { PAGE_FLAGS, PAGE_MAPCOUNT, Page, PageFlag } from "../layout/page";
-import { topUpTables } from "../host/pool";
 import { Rule, Rules } from "../rules";
 import { Ops, Order } from "../sync/ops";
-import { RwLock } from "../sync/rwlock";
 import { Trap, trap } from "../trap";
 import { loadEptp } from "../x86/cpu";
 import { requestAll } from "./flush";
 import { MmuLock } from "./lock";
-import { freeTableAfterGrace, newTable, reapTables } from "./tables";
+import { freeTableAfterGrace, newTable, reapTables, topUpOrReap } from "./tables";
 import { ROOT_SHIFT, takeOutRoot } from "./tdp";
 
 /** Roots on the list. */
@@ -57,7 +55,7 @@ export function putRootLocked(actor: usize, root: u32): void {
 export function loadRoot(vcpu: usize): bool {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   if (fault.root) return true;
-  if (!topUpTables(vcpu, 1)) return false;
+  if (!topUpOrReap(vcpu, 1)) return false;
   MmuLock.lock(vcpu);
   let root = Ops.load<u32>(KVM_CURRENT_ROOT, Order.Relaxed);
   if (root == 0) {
@@ -81,6 +79,8 @@ export function unloadRoot(vcpu: usize): void {
   const root = fault.root;
   if (root == 0) return;
   fault.root = 0;
+  // Before the root can be freed: neither the TLB nor a walk may lead into it any more.
+  loadEptp(vcpu, 0);
   MmuLock.lock(vcpu);
   putRootLocked(vcpu, root);
   MmuLock.unlock(vcpu);
@@ -123,9 +123,9 @@ export function zapAllFast(actor: usize): void {
     if (root) changetype<Page>(Map.page(root)).index = 1;
     MmuLock.unlock(actor);
     if (root == 0) break;
-    RwLock.readLock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
+    MmuLock.lockShared(actor);
     takeOutRoot(actor, root);
-    RwLock.readUnlock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
+    MmuLock.unlockShared(actor);
     MmuLock.lock(actor);
     putRootLocked(actor, root);
     MmuLock.unlock(actor);

@@ -5,7 +5,7 @@ import { KVM_DEFERRED_COUNT, KVM_DEFERRED_HEAD, KVM_DEFERRED_LOCK, KVM_TABLE_COU
 import { Map } from "../layout/map";
 import { Page, PageFlag } from "../layout/page";
 import { putPage } from "../host/page";
-import { giveTable, takeTable } from "../host/pool";
+import { giveTable, takeTable, topUpTables } from "../host/pool";
 import { Rule, Rules } from "../rules";
 import { rcuBegin, rcuElapsed } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
@@ -74,4 +74,11 @@ export function reapTables(actor: usize): u32 {
     pfn = next;
   }
   return waiting;
+}
+
+/** Tops the actor's table cache up; short of frames, from tables whose grace period has ended meanwhile. */
+export function topUpOrReap(actor: usize, n: u32): bool {
+  if (topUpTables(actor, n)) return true;
+  reapTables(actor);
+  return topUpTables(actor, n);
 }

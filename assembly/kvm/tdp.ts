@@ -7,20 +7,19 @@
 
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
-import { GRACE_MMU_READER } from "../layout/control";
-import { KVM_MMU_LOCK } from "../layout/kvm";
 import { Map, PAGE_SIZE } from "../layout/map";
+import { PAGE_FLAGS, PageFlag } from "../layout/page";
 import { SlotFlag, Slot } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
+import { headOf } from "../host/page";
 import { Rule, Rules } from "../rules";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
-import { RwLock } from "../sync/rwlock";
-import { SPIN_LIMIT } from "../sync/wait";
+import { SPIN_LIMIT, relax } from "../sync/wait";
 import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
-import { Index, SPTE_FROZEN, SPTE_NONPRESENT, SPTE_PS, SPTE_W, Spte } from "./spte";
+import { Index, SPTE_FROZEN, SPTE_NONPRESENT, SPTE_D, SPTE_PS, SPTE_W, Spte } from "./spte";
 import { dropUnusedTable, freeTableAfterGrace, newTable } from "./tables";
 
 /** Shift of the entries of a root: 4-level tables, 512 GiB an entry. */
@@ -130,10 +129,18 @@ function takeOutTable(actor: usize, pfn: u32, shift: u32): void {
   freeTableAfterGrace(actor, pfn);
 }
 
-/** Zaps one leaf. Flags that hardware sets meanwhile are in the value found: nothing is lost. */
-function zapLeaf(actor: usize, sptep: usize): void {
-  if (Rules.hold(Rule.ZapExchanges)) Ops.swap<u64>(sptep, SPTE_NONPRESENT, Order.Full);
+/**
+ * Zaps the leaf that was read as `seen`. By exchange: hardware may set D until then, and what it set is in the value
+ * found. The page must be known dirty before its reference can fall (I8b).
+ */
+function zapLeaf(actor: usize, sptep: usize, seen: u64): void {
+  let spte = seen;
+  if (Rules.hold(Rule.ZapExchanges)) spte = Ops.swap<u64>(sptep, SPTE_NONPRESENT, Order.Full);
   else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Release);
+  if (spte & SPTE_D) {
+    const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
+    if ((Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) == 0) Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
+  }
   Stats.add(actor, Stat.LeavesZapped, 1);
 }
 
@@ -148,10 +155,16 @@ function yieldLock(actor: usize, flush: bool): bool {
   }
   MmuLock.unlock(actor);
   Stats.add(actor, Stat.Yields, 1);
-  for (let i: u32 = 0; i < SPIN_LIMIT && MmuLock.contended(); i++);
+  for (let i: u32 = 0; i < SPIN_LIMIT && MmuLock.contended(); i++) relax(actor);
   MmuLock.lock(actor);
   return flush;
 }
+
+/**
+ * Entries that a zap looks at, present or not, before it may give the lock up. The kernel's lock is a queue, and a yield
+ * hands it over; this one may be taken back before a sleeper is awake, so that a yield must be worth its flush.
+ */
+const ENTRIES_PER_YIELD: u32 = 64;
 
 /**
  * Zaps the leaves of [start, end) under one root. mmu_lock is held for write, and the caller keeps the root from
@@ -160,7 +173,7 @@ function yieldLock(actor: usize, flush: bool): bool {
 export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, owed: bool): bool {
   let flush = owed;
   let gfn = start;
-  let progress = false;
+  let looked: u32 = 0;
   while (gfn < end) {
     // From the root down to the entry that decides about this gfn; a hole is skipped whole.
     let table = Map.frame(root);
@@ -176,17 +189,17 @@ export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, ow
     // Along the entries of this table: up to its end, or to one that leads further down.
     const span: u64 = (<u64>1) << (shift - 12);
     do {
-      if (progress && MmuLock.contended()) {
+      if (looked >= ENTRIES_PER_YIELD && MmuLock.contended()) {
         flush = yieldLock(actor, flush);
-        progress = false;
+        looked = 0;
         break; // the table may be gone: start again from the root, at the same gfn
       }
       if (Spte.present(entry)) {
         if (!Spte.leaf(entry, shift)) break;
-        zapLeaf(actor, sptep);
+        zapLeaf(actor, sptep, entry);
         flush = true;
-        progress = true;
       }
+      looked++;
       gfn = (gfn & ~(span - 1)) + span;
       sptep += 8;
       if (gfn >= end || (sptep & (PAGE_SIZE - 1)) == 0) break;
@@ -196,17 +209,17 @@ export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, ow
   return flush;
 }
 
-/** Lets writers in who wait for mmu_lock, which is held for read. */
-function yieldReadLock(actor: usize): void {
-  if (!RwLock.writerWaits(KVM_MMU_LOCK)) return;
-  RwLock.readUnlock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
+/** Lets those in who wait for mmu_lock, which is held shared. */
+function yieldShared(actor: usize): void {
+  if (!MmuLock.sharedContended()) return;
+  MmuLock.unlockShared(actor);
   Stats.add(actor, Stat.Yields, 1);
-  RwLock.readLock(KVM_MMU_LOCK, GRACE_MMU_READER, actor);
+  MmuLock.lockShared(actor);
 }
 
 /**
- * Takes a whole obsolete root apart, mmu_lock held for read: a gibibyte at a time, with a chance for others between.
- * No vCPU can have the root loaded, nothing is installed in it any more, and its tables are unlinked only here.
+ * Takes a whole obsolete root apart, mmu_lock held shared: a gibibyte at a time, with a chance for others between. No
+ * vCPU can run on the root any more (its request to reload comes first at entry), nothing is installed in it any more, and its tables are unlinked only here.
  */
 export function takeOutRoot(actor: usize, root: u32): void {
   const table = Map.frame(root);
@@ -219,7 +232,7 @@ export function takeOutRoot(actor: usize, root: u32): void {
       const found = Ops.swap<u64>(lower + j, SPTE_NONPRESENT, Order.Full);
       if (Spte.leaf(found, ROOT_SHIFT - 9)) Stats.add(actor, Stat.LeavesZapped, 1);
       else takeOutTable(actor, Spte.pfn(found), ROOT_SHIFT - 18);
-      yieldReadLock(actor);
+      yieldShared(actor);
     }
     Ops.store<u64>(table + i, SPTE_NONPRESENT, Order.Release);
     takeOutTable(actor, Spte.pfn(entry), ROOT_SHIFT - 9);

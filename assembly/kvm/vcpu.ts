@@ -20,7 +20,8 @@ import { Root, loadRoot, unloadRoot } from "./roots";
 
 /** Services what others have asked for. Outside guest mode, in an SRCU section. */
 function serviceRequests(vcpu: usize): void {
-  const requests = Ops.swap<u32>(vcpu + CONTROL_REQUESTS, 0, Order.Full);
+  // Exit is for the embedder: it stays until he withdraws it.
+  const requests = Ops.and<u32>(vcpu + CONTROL_REQUESTS, Request.Exit, Order.Full);
   if (requests & Request.FreeObsoleteRoots) {
     const root = changetype<Fault>(vcpu + ACTOR_FAULT).root;
     if (root && Root.invalid(root)) unloadRoot(vcpu);
@@ -29,18 +30,24 @@ function serviceRequests(vcpu: usize): void {
     tlbFlushAll(vcpu);
     Stats.add(vcpu, Stat.TlbFlushes, 1);
   }
-  // What is not serviced here is for the embedder: it stays.
-  if (requests & Request.Exit) Ops.or<u32>(vcpu + CONTROL_REQUESTS, Request.Exit, Order.Full);
 }
 
-/** From outside, in an SRCU section, into guest mode, outside of it. False: no frame for a root, or Request.Exit. */
+/** Says why the vCPU did not enter guest mode. */
+function refuse(vcpu: usize, outcome: Outcome): bool {
+  changetype<Walk>(vcpu + ACTOR_WALK).outcome = outcome;
+  return false;
+}
+
+/** From outside, in an SRCU section, into guest mode, outside of it. False, and the outcome: no frame, or Request.Exit. */
 function enterGuest(vcpu: usize): bool {
   while (true) {
     if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire)) {
       serviceRequests(vcpu);
-      if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit) return false;
+      if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit) {
+        return refuse(vcpu, Outcome.Interrupted);
+      }
     }
-    if (!loadRoot(vcpu)) return false;
+    if (!loadRoot(vcpu)) return refuse(vcpu, Outcome.OutOfFrames);
     Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, Order.Full);
     // Pairs with request-then-mode in requestAndKick: a request made before that look is seen here, one made after
     // it finds this vCPU in guest mode.
@@ -53,8 +60,9 @@ function enterGuest(vcpu: usize): bool {
 }
 
 function leaveGuestMode(vcpu: usize): void {
-  Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.OutsideGuest, Order.Release);
-  if (Ops.load<u32>(vcpu + CONTROL_MODE_WAITERS, Order.Relaxed)) wakeAll(vcpu + CONTROL_MODE);
+  // Full: before the look at the sleepers. Pairs with announce-then-compare in waitWhileEqual.
+  Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.OutsideGuest, Order.Full);
+  if (Ops.load<u32>(vcpu + CONTROL_MODE_WAITERS, Order.Acquire)) wakeAll(vcpu + CONTROL_MODE);
 }
 
 /** From guest mode to outside, into an SRCU section. */
@@ -66,6 +74,7 @@ function exitGuest(vcpu: usize): void {
 
 /** KVM_RUN begins: from here to `endRun` the vCPU is in guest mode between accesses. False: see the walk's outcome. */
 export function beginRun(vcpu: usize): bool {
+  changetype<Fault>(vcpu + ACTOR_FAULT).managed = 1;
   Srcu.readLock(vcpu);
   if (enterGuest(vcpu)) return true;
   notEntered(vcpu);
@@ -98,11 +107,9 @@ export class Guest {
   }
 }
 
-/** The run has ended on the way into guest mode: asked to, or for want of a frame for a root. */
+/** The run has ended on the way into guest mode; the outcome says why. */
 function notEntered(vcpu: usize): usize {
   Srcu.readUnlock(vcpu);
-  const asked = Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit;
-  changetype<Walk>(vcpu + ACTOR_WALK).outcome = asked ? Outcome.Interrupted : Outcome.OutOfFrames;
   return 0;
 }
 

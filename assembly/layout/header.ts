@@ -1,8 +1,8 @@
 // The header page: what a machine is, where its regions are, and how it ended if it trapped.
 // Written once by `create`; afterwards only the words of the "live" part change.
 //
-//   0  identity   magic, ABI version            64  region bases      192  live words (abort, trap)
-//   16 config     counts and options           128  limits
+//   0  identity   magic, ABI version, size      68  region bases      128  live words (abort, trap, stop)
+//   16 config     counts, options, build       112  rules left out
 
 /** "GMMU" in little-endian bytes: the first word of a header page. */
 export const MAGIC: u32 = 0x554d4d47;
@@ -46,6 +46,8 @@ export class Header {
   maxphyaddr: u32;
   /** Entries of each vCPU's cache of guest-physical translations of table pages: a power of two. */
   walkCacheEntries: u32;
+  /** `Build` that made the machine; written by the host, which knows what it instantiates. */
+  build: u32;
 
   actorsBase: u32;
   histogramsBase: u32;
@@ -79,6 +81,12 @@ export const HEADER_TRAP_CODE: usize = HEADER_BASE + offsetof<Header>("trapCode"
 export const HEADER_TRAP_ACTOR: usize = HEADER_BASE + offsetof<Header>("trapActor");
 export const HEADER_TRAP_ARGUMENT: usize = HEADER_BASE + offsetof<Header>("trapArgument");
 export const HEADER_STOP: usize = HEADER_BASE + offsetof<Header>("stop");
+
+/** Modules that can make a machine. Attaching with another one than that is refused by the host. */
+export enum Build {
+  Release = 0,
+  Lab = 1,
+}
 
 /** Options of a machine, bits of `Header.options`. */
 export enum MachineOption {

@@ -17,15 +17,15 @@ const ROOTS: usize = KVM_BASE + 384;
 
 @unmanaged
 class RetryLine {
-  /** Completed invalidations; raised under mmu_lock (write) in `end`. */
+  /** Completed invalidations; raised under mmu_lock (write) in `end`. A fault that must retry sleeps on this word. */
   seq: u32;
-  /** Open invalidations that touch a memslot; mmu_lock (write). A fault that must retry sleeps on this word. */
+  /** Open invalidations that touch a memslot; mmu_lock (write). */
   inProgress: u32;
   /** Union of the gfn ranges of all open invalidations; the sentinel when the count leaves 0. */
   rangeStart: u64;
   /** Exclusive. */
   rangeEnd: u64;
-  /** Faults that sleep on `inProgress`. */
+  /** Faults that sleep on `seq`. */
   waiters: u32;
 }
 export const KVM_INVALIDATE_SEQ: usize = RETRY + offsetof<RetryLine>("seq");

@@ -32,9 +32,8 @@ function waitForReaders(word: usize, epoch: u32, actor: usize): void {
 
 /** Begins a grace period: returns the epoch that no reader may be older than when it ends. */
 function beginGrace(epochWord: usize): u32 {
-  let epoch = Ops.add<u32>(epochWord, 1, Order.Full) + 1;
-  if (epoch == 0) epoch = Ops.add<u32>(epochWord, 1, Order.Full) + 1; // 0 means "outside"
-  return epoch;
+  // Odd from the start, and by twos: never 0, which means "outside", however often it wraps.
+  return Ops.add<u32>(epochWord, 2, Order.Full) + 2;
 }
 
 /** True if no actor is still inside a section older than `epoch`. */

@@ -16,7 +16,7 @@ import { Map } from "../layout/map";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
 import { Owner } from "./spin";
-import { SPIN_LIMIT, park } from "./wait";
+import { SPIN_LIMIT, park, relax } from "./wait";
 
 const WAITERS: usize = 4;
 const DRAINERS: usize = 8;
@@ -28,6 +28,7 @@ function awaitFree(lock: usize, actor: usize): void {
     const seen = Ops.load<u32>(lock, Order.Relaxed);
     if (seen == 0) return;
     if (++spins > SPIN_LIMIT) park(lock, seen, actor);
+    else relax(actor);
   }
 }
 
@@ -65,6 +66,7 @@ function drain(lock: usize, reader: usize, actor: usize): void {
     const word = Map.actor(i) + reader;
     let spins: u32 = 0;
     while (Ops.load<u32>(word, Order.Acquire)) {
+      relax(actor);
       if (++spins <= SPIN_LIMIT) continue;
       Ops.add<u32>(lock + DRAINERS, 1, Order.Full);
       park(word, 1, actor);
@@ -92,7 +94,7 @@ export class RwLock {
     drain(lock, reader, actor);
   }
   @inline static writeUnlock(lock: usize, actor: usize): void {
-    if (Ops.swap<u32>(lock, 0, Order.Release) != Owner.of(actor)) unlockByOther(lock, actor);
+    if (Ops.swap<u32>(lock, 0, Order.Full) != Owner.of(actor)) unlockByOther(lock, actor);
     if (Ops.load<u32>(lock + WAITERS, Order.Full)) atomic.notify(lock, -1);
   }
   /** For its writer: true while somebody waits for the lock (rwlock_needbreak). */

@@ -1,6 +1,7 @@
 // Sleeping on a word. A wait is sliced: each slice ends with a look at the machine's abort word, so that a thread
 // whose lock holder has died ends with a trap instead of hanging.
 
+import { ACTOR_CPU } from "../layout/actor";
 import { HEADER_ABORT } from "../layout/header";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
@@ -39,12 +40,23 @@ export function wakeOne(address: usize): void {
 }
 
 /** Looks at a word this often before sleeping on it: one to two microseconds, as long as most sections last. */
-export const SPIN_LIMIT: u32 = 1000;
+export const SPIN_LIMIT: u32 = 200;
+
+/** Looks at a private word between two looks at a shared one: a spinner's looks slow the writer that it waits for. */
+const RELAX: u32 = 24;
+
+/** What a spinner does between two looks (cpu_relax). */
+export function relax(actor: usize): void {
+  for (let i: u32 = 0; i < RELAX; i++) Ops.load<u32>(actor + ACTOR_CPU, Order.Relaxed);
+}
 
 /** Spins, then sleeps, until the word no longer equals `value`; returns what it holds then. */
 export function waitWhileEqual(address: usize, value: u32, waiters: usize, actor: usize): u32 {
   let now = Ops.load<u32>(address, Order.Acquire);
-  for (let i: u32 = 0; now == value && i < SPIN_LIMIT; i++) now = Ops.load<u32>(address, Order.Acquire);
+  for (let i: u32 = 0; now == value && i < SPIN_LIMIT; i++) {
+    relax(actor);
+    now = Ops.load<u32>(address, Order.Acquire);
+  }
   if (now != value) return now;
   // Announce, then look again in `park`'s own compare: the writer stores the word, then looks at the waiters.
   Ops.add<u32>(waiters, 1, Order.Full);

@@ -1,5 +1,5 @@
-// Memory policies: where the table that a walk reads lies. A policy is a constant argument, so that each walk is
-// compiled for one and asks nothing at run time.
+// Memory policies: where the table that a walk reads lies. The fast forms are compiled for frames and ask nothing; the
+// loop forms, which faults and flags take, are compiled once and ask at each reference.
 //
 //   Frames    physical memory is the frames region: a pfn is an index into it
 //   Windows   physical pages lie anywhere; the window table holds copies, and a miss ends the walk with `Missing`

@@ -14,19 +14,17 @@ import {
   WALK_STEP_COUNT,
 } from "../layout/walk";
 import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
-import { Memory } from "./memory";
+import { Memory, Policy } from "./memory";
 import { ENDED, TRANSLATION_GLOBAL, Translation } from "./rights";
 import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook } from "./tlb";
 import {
   Kind,
   endAtHole,
   guestFast,
-  guestFrames,
+  guestLoop,
   guestNestedFast,
-  guestWindows,
   nestedFast,
-  nestedFrames,
-  nestedWindows,
+  nestedLoop,
 } from "./walk";
 
 export class Translate {
@@ -56,23 +54,21 @@ function identity(gva: u64): u64 {
 }
 
 /** Walks in the loop form and fills the record; returns the translation, or 0. */
-function walkRecorded(vcpu: usize, gva: u64, access: Access, effects: bool, windows: bool): u64 {
+function walkRecorded(policy: Policy, vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
   const shape = load<u32>(vcpu + CPU_SHAPE);
   store<u64>(vcpu + WALK_GVA, gva);
   store<u64>(vcpu + WALK_GPA, gva);
   store<u32>(vcpu + WALK_STEP_COUNT, 0);
   let t = identity(gva);
   if (shape & Shape.Guest) {
-    t = windows ? guestWindows(vcpu, gva, access, effects) : guestFrames(vcpu, gva, access, effects);
+    t = guestLoop(policy, vcpu, gva, access, effects);
     if (t == 0) return 0;
     store<u64>(vcpu + WALK_GPA, Translation.page(t) | (gva & 0xfff));
   }
   if (shape & Shape.Ept) {
     const gpa = load<u64>(vcpu + WALK_GPA);
     const bits = Kind.nested(access);
-    const nested = windows
-      ? nestedWindows(vcpu, gpa, bits, EPT_VIOLATION_FINAL, effects, true)
-      : nestedFrames(vcpu, gpa, bits, EPT_VIOLATION_FINAL, effects, true);
+    const nested = nestedLoop(policy, vcpu, gpa, bits, EPT_VIOLATION_FINAL, effects, true);
     if (nested == 0) return 0;
     t = shape & Shape.Guest ? Translation.combine(t, nested) : nested;
   }
@@ -85,7 +81,7 @@ function walkRecorded(vcpu: usize, gva: u64, access: Access, effects: bool, wind
 
 /** As `walkRecorded` in frames, and the page must be one of them. */
 function walkFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
-  const t = walkRecorded(vcpu, gva, access, effects, false);
+  const t = walkRecorded(Policy.Frames, vcpu, gva, access, effects);
   if (t == 0 || Translation.page(t) < Memory.limit) return t;
   store<u32>(vcpu + WALK_OUTCOME, Outcome.Missing);
   return 0;
@@ -128,6 +124,6 @@ export function translateQuiet(vcpu: usize, gva: u64, access: Access): Outcome {
 
 /** Walks tables that lie in windows; the TLB has no part in it. `Missing`: put `Walk.pa` in a window and walk again. */
 export function translateWindows(vcpu: usize, gva: u64, access: Access, effects: bool): Outcome {
-  walkRecorded(vcpu, gva, access, effects, true);
+  walkRecorded(Policy.Windows, vcpu, gva, access, effects);
   return load<u32>(vcpu + WALK_OUTCOME);
 }

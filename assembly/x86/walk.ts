@@ -237,10 +237,8 @@ export class NestedWalk {
 export function nestedFast(vcpu: usize, gpa: u64): u64 {
   return NestedWalk.fast(vcpu, gpa);
 }
-export function nestedFrames(vcpu: usize, gpa: u64, bits: u32, final: u32, effects: bool, record: bool): u64 {
-  return NestedWalk.loop(Policy.Frames, vcpu, gpa, bits, final, effects, record);
-}
-export function nestedWindows(
+export function nestedLoop(
+  policy: Policy,
   vcpu: usize,
   gpa: u64,
   bits: u32,
@@ -248,7 +246,7 @@ export function nestedWindows(
   effects: bool,
   record: bool,
 ): u64 {
-  return NestedWalk.loop(Policy.Windows, vcpu, gpa, bits, final, effects, record);
+  return NestedWalk.loop(policy, vcpu, gpa, bits, final, effects, record);
 }
 
 /** True if EPT maps nothing at `gpa`, and nothing else is remarkable on the way there. */
@@ -306,10 +304,7 @@ class TableEntry {
     // With EPT's accessed and dirty flags, each access to a guest's table counts as a write (29.3.3.2).
     const counts = write || (load<u64>(vcpu + CPU_EPTP) & EPTP_AD) != 0;
     const bits = EPT_VIOLATION_READ | (counts ? EPT_VIOLATION_WRITE : 0);
-    const t =
-      policy == Policy.Windows
-        ? nestedWindows(vcpu, pa, bits, 0, effects, record)
-        : nestedFrames(vcpu, pa, bits, 0, effects, record);
+    const t = nestedLoop(policy, vcpu, pa, bits, 0, effects, record);
     if (t == 0) return 0;
     const hpa = Translation.page(t) | (pa & 0xfff);
     const at = Memory.locate(policy, hpa);
@@ -519,9 +514,7 @@ export function guestFast(vcpu: usize, gva: u64, access: Access): u64 {
 export function guestNestedFast(vcpu: usize, gva: u64, access: Access): u64 {
   return GuestWalk.fastNested(vcpu, gva, access);
 }
-export function guestFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
-  return GuestWalk.loop(Policy.Frames, vcpu, gva, access, effects);
-}
-export function guestWindows(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
-  return GuestWalk.loop(Policy.Windows, vcpu, gva, access, effects);
+/** The loop form. Its policy is asked at each reference: it is the way of faults and flags, and compiled once. */
+export function guestLoop(policy: Policy, vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+  return GuestWalk.loop(policy, vcpu, gva, access, effects);
 }
