@@ -87,5 +87,16 @@ export default tseslint.config(
     "\\.\\./(workers|measure|report|cli|trace)/|piscina|commander",
     "machine is for any embedder",
   ),
-  layer("src/workers/**", "\\.\\./(measure|report|cli)/|commander", "workers know the machine"),
+  layer("src/workers/**", "\\.\\./(measure|report|cli|trace)/|commander", "workers know the machine"),
+  layer(
+    "src/report/**",
+    "\\.\\./(core|machine|workers|measure|cli|trace)/|piscina|commander",
+    "report renders and computes what it is given: it knows only errors",
+  ),
+  layer(
+    "src/trace/**",
+    "\\.\\./(core|machine|workers|measure|report|cli)/|piscina|commander",
+    "trace reads files: it knows only errors",
+  ),
+  layer("src/measure/**", "\\.\\./cli/|commander", "measure knows no command line"),
 );

@@ -5,7 +5,7 @@
 // a test: the exit code is 1 only if two sides that did the same work did not come to the same result.
 import { parseArgs } from "node:util";
 import * as L from "../dist/core/layout.generated.js";
-import { describeMachine, machineLine } from "../dist/report/machine.js";
+import { describeMachine, machineLine } from "../dist/measure/platform.js";
 import { Native, compile, compilerFlags, compilerVersion } from "./native.mjs";
 import { QUESTIONS } from "./questions/index.mjs";
 import { printQuestion, printSummary } from "./report.mjs";

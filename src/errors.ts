@@ -72,7 +72,7 @@ export interface GuestMmuErrorDetails {
   readonly cause?: unknown;
 }
 
-/** An error in `--json` output and in messages between threads: a structured clone drops `code`. */
+/** An error in messages between threads, or in an embedder's JSON: a structured clone drops `code`. */
 export interface GuestMmuErrorJson {
   readonly name: "GuestMmuError";
   readonly code: GuestMmuErrorCode;
@@ -113,6 +113,11 @@ export class GuestMmuError extends Error {
   static fromJSON(json: GuestMmuErrorJson): GuestMmuError {
     return new GuestMmuError(json.code, { message: json.message, hint: json.hint, cause: json.cause });
   }
+}
+
+/** `USAGE`: an option or argument that is not acceptable, named in the message; the hint says what is. */
+export function usageError(message: string, hint: string, cause?: unknown): GuestMmuError {
+  return new GuestMmuError("USAGE", { message, hint, cause });
 }
 
 function sentenceOf(cause: unknown): string {

@@ -6,6 +6,7 @@
 export { GuestMmuError, ERROR_SENTENCES, type GuestMmuErrorCode, type GuestMmuErrorJson } from "./errors.js";
 export { type BuildName, type ModuleSource } from "./core/module.js";
 export { type LabImports } from "./core/core.js";
+export { type WasmMemory, type WasmModule } from "./core/wasm.js";
 export { PROFILES, SWITCH_SENTENCES, type ProfileName, type ProfileRow } from "./core/profiles.js";
 export { RULES, ruleRow, type RuleName, type RuleRow } from "./core/rules.js";
 export {
@@ -91,6 +92,12 @@ export {
 export {
   ACCESS_RECORD_SIZE,
   encodeAccess,
+  encodeValueAccess,
+  VALUE_RECORD_SIZE,
+  type ValueAccess,
+} from "./machine/records.js";
+export {
+  type BatchOptions,
   type BatchResult,
   type MmioHandler,
   type RegisterName,

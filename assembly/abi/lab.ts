@@ -1,5 +1,5 @@
 // Lab module only: the three functions of the fault path one by one, and the two ends of an invalidation, so that a
-// test can stand in every row of the retry matrix (kvm-protocol 3.3). They are the functions that the release module
+// test can stand in every row of the retry matrix (docs/protocol.md). They are the functions that the release module
 // runs, exported; no second path.
 
 import { ACTOR_FAULT } from "../layout/actor";

@@ -57,7 +57,7 @@ function gupFastInside(actor: usize, mm: usize, hva: u64, write: bool): u32 {
 /**
  * The page of `hva` with a reference, faulted in if need be: pfn, status and whether the host entry is writable. A
  * read goes the slow way at once: without FOLL_WRITE, gup-fast might return the side of a copy-on-write that the
- * process is about to leave (kvm-protocol 2.3).
+ * process is about to leave (docs/protocol.md, Host pages).
  */
 export function gup(actor: usize, mm: usize, hva: u64, write: bool): u64 {
   if (write) {

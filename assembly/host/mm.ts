@@ -1,5 +1,5 @@
 // The address space of the VMM process: mmap, munmap, mprotect, madvise(MADV_DONTNEED), in the order of the
-// mmu_notifier contract (kvm-protocol 3.2):
+// mmu_notifier contract (docs/protocol.md, Invalidations):
 //
 //   mmap_lock ; start(range) ; page-table locks: clear or change PTEs ; host TLB flush ; drop references ; end(range)
 //

@@ -1,4 +1,4 @@
-// The page fault of the TDP MMU (kvm-protocol 4.2): snapshot, resolve, commit. The three are the only fault path; the
+// The page fault of the TDP MMU (docs/protocol.md): snapshot, resolve, commit. The three are the only fault path; the
 // lab build exports them one by one.
 
 import { ACTOR_FAULT } from "../layout/actor";

@@ -1,4 +1,4 @@
-// Requests to vCPUs, and the remote TLB flush (kvm-protocol 5.3).
+// Requests to vCPUs, and the remote TLB flush (docs/protocol.md, Remote flush).
 //
 //   flusher   zap SPTEs ; set the request ; mode: InGuest -> Exiting ; wait until that vCPU has left guest mode
 //   vCPU      mode := InGuest ; look at the requests ; run ; mode := Outside

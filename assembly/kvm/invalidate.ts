@@ -1,4 +1,4 @@
-// The notifier side: invalidate_range_start and _end (kvm-protocol 5.1, 5.2).
+// The notifier side: invalidate_range_start and _end (docs/protocol.md, Invalidations).
 //
 //   start   active++ ; per slot that overlaps: lock, in_progress++ (once), range += , zap ; flush ; unlock
 //   end     lock, seq++, in_progress--, unlock ; active--

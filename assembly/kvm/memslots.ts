@@ -1,5 +1,5 @@
 // Memslots: gfn -> hva. Two copies of the array; readers under kvm.srcu use the active one, an updater prepares the
-// other, publishes it and waits for the readers (kvm-protocol 5.6).
+// other, publishes it and waits for the readers (docs/protocol.md, Memslots).
 
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";

@@ -1,4 +1,4 @@
-// Has an invalidation run, or is one running, since the snapshot? The heart of the protocol (kvm-protocol 3.3, 4.2).
+// Has an invalidation run, or is one running, since the snapshot? The heart of the protocol (docs/protocol.md).
 
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";

@@ -7,7 +7,7 @@
 //   MW mmu_writable: KVM may set W without a look at the host   HW host_writable: the host maps the page writable
 //   SP shadow-present: a translation, leaf or table             IP ignore PAT; MT memory type, 6 = write-back
 //
-// W => MW => HW (kvm-protocol 4.6).
+// W => MW => HW (docs/protocol.md, Faults).
 
 export const SPTE_R: u64 = 1 << 0;
 export const SPTE_W: u64 = 1 << 1;

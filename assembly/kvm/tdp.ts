@@ -1,4 +1,4 @@
-// The TDP MMU: installing and zapping leaves of the secondary tables (kvm-protocol 4.3).
+// The TDP MMU: installing and zapping leaves of the secondary tables (docs/protocol.md, Faults).
 //
 // Faults install under mmu_lock (read) by compare-and-swap; an invalidation zaps under mmu_lock (write), in slices:
 // when others wait for the lock it flushes, lets them in, and goes on behind the last gfn it finished. A table is
@@ -139,7 +139,8 @@ function zapLeaf(actor: usize, sptep: usize, seen: u64): void {
   else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Release);
   if (spte & SPTE_D) {
     const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
-    if ((Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) == 0) Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
+    if ((Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) == 0)
+      Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
   }
   Stats.add(actor, Stat.LeavesZapped, 1);
 }

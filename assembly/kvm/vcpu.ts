@@ -1,4 +1,4 @@
-// A vCPU's run loop: guest mode, exits, and the accesses in between (kvm-protocol 5.3).
+// A vCPU's run loop: guest mode, exits, and the accesses in between (docs/protocol.md, Remote flush).
 //
 // In guest mode a vCPU translates and accesses memory and takes no lock. It polls its requests at every access, so that
 // a flush waits for one access at most. An EPT violation leaves guest mode, handles the fault in an SRCU section, and

@@ -17,15 +17,7 @@ import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
 import { Memory, Policy } from "./memory";
 import { ENDED, TRANSLATION_GLOBAL, Translation } from "./rights";
 import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook } from "./tlb";
-import {
-  Kind,
-  endAtHole,
-  guestFast,
-  guestLoop,
-  guestNestedFast,
-  nestedFast,
-  nestedLoop,
-} from "./walk";
+import { Kind, endAtHole, guestFast, guestLoop, guestNestedFast, nestedFast, nestedLoop } from "./walk";
 
 export class Translate {
   /**

@@ -96,7 +96,7 @@ function firstFigure() {
     child.stderr.on("data", (chunk) => (errors += chunk));
     child.stdout.on("data", (chunk) => {
       output += chunk;
-      if (!/\d+(\.\d+)? ?[kMG]?/.test(output)) return;
+      if (!/\d [kMG]?\/s/.test(output)) return;
       resolve(performance.now() - begin);
       child.kill("SIGTERM");
     });

@@ -16,7 +16,7 @@ export function addDoctor(program: Command): void {
     .action(async (options: { json?: boolean }) => {
       const [{ examine }, { doctorLines }, { ExitCode }] = await Promise.all([
         import("../measure/doctor.js"),
-        import("../report/doctor.js"),
+        import("../measure/doctor-text.js"),
         import("./exit.js"),
       ]);
       const report = await examine();

@@ -6,11 +6,9 @@ import { Command, CommanderError } from "commander";
 import { addBench } from "./bench.js";
 import { addDoctor } from "./doctor.js";
 import { ExitCode, reportFailure } from "./exit.js";
+import { guardStandardStreams } from "./stdout.js";
 
-// A reader that has seen enough (`| head`) is not an error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === "EPIPE" ? ExitCode.Done : ExitCode.Internal);
-});
+guardStandardStreams();
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;

@@ -109,6 +109,7 @@ export const ABI = {
   vcpuModify: signature(["u32", "u64", "u32", "u32", "u64", "u64"], "u32"),
   vcpuValue: signature(["u32"], "u64"),
   vcpuRunRecords: signature(["u32", "u32", "u32"], "u32"),
+  vcpuRunAccesses: signature(["u32", "u32"], "u32"),
   vcpuInterrupt: signature(["u32"], "void"),
   vcpuResume: signature(["u32"], "void"),
   // drive

@@ -8,6 +8,7 @@ import { GuestMmuError } from "../errors.js";
 import { ABI, LAB_ABI, type CoreCalls, type LabCalls } from "./abi.js";
 import { HEADER_ABORT } from "./layout.generated.js";
 import { trapError } from "./trap.js";
+import { type WasmMemory, type WasmModule } from "./wasm.js";
 
 /** What the lab build asks of its host; the release build imports nothing but its memory. */
 export interface LabImports {
@@ -38,8 +39,8 @@ export class Core {
   #failure: GuestMmuError | null = null;
 
   private constructor(
-    readonly module: WebAssembly.Module,
-    readonly memory: WebAssembly.Memory,
+    readonly module: WasmModule,
+    readonly memory: WasmMemory,
     exports: WebAssembly.Exports,
   ) {
     this.calls = this.#typed(exports, ABI) as unknown as CoreCalls;
@@ -49,7 +50,7 @@ export class Core {
   }
 
   /** Instantiates a module that `module.ts` has checked. Throws `MODULE_MISMATCH` if the memory does not fit it. */
-  static on(module: WebAssembly.Module, memory: WebAssembly.Memory, imports: LabImports = {}): Core {
+  static on(module: WasmModule, memory: WasmMemory, imports: LabImports = {}): Core {
     const ignore = () => {};
     const { order = ignore, choose = () => 0, note = ignore } = imports;
     let instance;

@@ -106,7 +106,7 @@ export const EPT_VIOLATION_WRITE = 2;
 export const EPT_W = 0x2n;
 export const EPT_X = 0x4n;
 export const EPT_XU = 0x400n;
-export const FAULT_OFFSET_VALUE = 64;
+export const FAULT_OFFSET_VALUE = 72;
 export const GATHER_MAX = 0x400;
 export const GATHER_PFNS = 0x1000;
 export const GRACE_MMAP_READER = 148;
@@ -122,38 +122,39 @@ export const GUEST_RAM_MAX = 0x400000000000n;
 export const GUEST_SHARED_SPACE = 0x2880;
 export const GUEST_TABLE_CURSOR = 0x2800;
 export const GUP_WRITABLE = 0x10000000000n;
-export const HEADER_ABORT = 0x1078;
+export const HEADER_ABORT = 0x1080;
 export const HEADER_BASE = 0x1000;
 export const HEADER_OFFSET_ABI_VERSION = 0x1004;
-export const HEADER_OFFSET_ACTORS_BASE = 0x1040;
-export const HEADER_OFFSET_BATCHES_BASE = 0x1058;
+export const HEADER_OFFSET_ACTORS_BASE = 0x1044;
+export const HEADER_OFFSET_BATCHES_BASE = 0x105c;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
-export const HEADER_OFFSET_FRAMES_BASE = 0x1064;
+export const HEADER_OFFSET_BUILD = 0x1040;
+export const HEADER_OFFSET_FRAMES_BASE = 0x1068;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
-export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1044;
+export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1048;
 export const HEADER_OFFSET_HOST_COUNT = 0x1018;
 export const HEADER_OFFSET_MAXPHYADDR = 0x1038;
 export const HEADER_OFFSET_OPTIONS = 0x1034;
-export const HEADER_OFFSET_PAGES_BASE = 0x1060;
+export const HEADER_OFFSET_PAGES_BASE = 0x1064;
 export const HEADER_OFFSET_PROFILE = 0x100c;
-export const HEADER_OFFSET_RULES_OFF0 = 0x1068;
-export const HEADER_OFFSET_RULES_OFF1 = 0x1070;
+export const HEADER_OFFSET_RULES_OFF0 = 0x1070;
+export const HEADER_OFFSET_RULES_OFF1 = 0x1078;
 export const HEADER_OFFSET_SIZE = 0x1008;
-export const HEADER_OFFSET_SLOTS_BASE = 0x1048;
+export const HEADER_OFFSET_SLOTS_BASE = 0x104c;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
-export const HEADER_OFFSET_VMAS_BASE = 0x104c;
+export const HEADER_OFFSET_VMAS_BASE = 0x1050;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
-export const HEADER_OFFSET_WINDOWS_BASE = 0x105c;
+export const HEADER_OFFSET_WINDOWS_BASE = 0x1060;
 export const HEADER_OFFSET_WINDOW_COUNT = 0x1030;
 export const HEADER_SIZE = 0x1000;
-export const HEADER_STOP = 0x1090;
-export const HEADER_TRAP_ACTOR = 0x1080;
-export const HEADER_TRAP_ARGUMENT = 0x1088;
-export const HEADER_TRAP_CODE = 0x107c;
+export const HEADER_STOP = 0x1098;
+export const HEADER_TRAP_ACTOR = 0x1088;
+export const HEADER_TRAP_ARGUMENT = 0x1090;
+export const HEADER_TRAP_CODE = 0x1084;
 export const HISTOGRAM_BUCKETS = 0x4a0;
 export const HISTOGRAM_OFFSET_COUNT = 0x2500;
 export const HISTOGRAM_OFFSET_MAX = 0x2510;
@@ -385,6 +386,12 @@ export const Barrier = {
   Mb: 10,
 } as const;
 export type Barrier = (typeof Barrier)[keyof typeof Barrier];
+
+export const Build = {
+  Release: 0,
+  Lab: 1,
+} as const;
+export type Build = (typeof Build)[keyof typeof Build];
 
 export const DriveStatus = {
   Ok: 0,

@@ -5,12 +5,13 @@
 
 import { GuestMmuError } from "../errors.js";
 import { ABI, LAB_ABI } from "./abi.js";
+import { type WasmModule } from "./wasm.js";
 
 /** Builds of the core that the package contains. `lab` can leave rules of the protocol out; `release` cannot. */
 export type BuildName = "release" | "lab";
 
 /** Where a module comes from: a build of the package, a compiled module, its bytes, or where they are. */
-export type ModuleSource = BuildName | WebAssembly.Module | ArrayBuffer | ArrayBufferView<ArrayBuffer> | URL;
+export type ModuleSource = BuildName | WasmModule | ArrayBuffer | ArrayBufferView<ArrayBuffer> | URL;
 
 const BUILDS: Readonly<Record<BuildName, URL>> = {
   release: new URL("../../build/release.wasm", import.meta.url),
@@ -50,13 +51,13 @@ function notASource(source: unknown): GuestMmuError {
 function unreadable(address: URL, cause: unknown): GuestMmuError {
   return new GuestMmuError("MODULE_MISMATCH", {
     message: `The module of the core cannot be read from ${address.href}.`,
-    hint: "Run `npm run build:core`, or give the address of the package's build/release.wasm.",
+    hint: "Install the package again; in a checkout, run `npm run build`.",
     cause,
   });
 }
 
 /** True if the module is a lab build: one that exports the parts of the protocol. */
-export function isLabModule(module: WebAssembly.Module): boolean {
+export function isLabModule(module: WasmModule): boolean {
   return WebAssembly.Module.exports(module).some(({ name }) => Object.hasOwn(LAB_ABI, name));
 }
 
@@ -93,7 +94,7 @@ function compileBytes(bytes: BufferSource): WebAssembly.Module {
  * The compiled module, without waiting: names and file addresses in Node, modules and bytes anywhere. Throws
  * `UNSUPPORTED` where only fetching could bring it (`openModule` can), `MODULE_MISMATCH` if it is no core of this version.
  */
-export function compileModule(source: ModuleSource): WebAssembly.Module {
+export function compileModule(source: ModuleSource): WasmModule {
   if (source instanceof WebAssembly.Module) return checked(source);
   if (isBytes(source)) return compileBytes(source);
   if (!isBuildName(source) && !(source instanceof URL)) throw notASource(source);
@@ -133,7 +134,7 @@ async function fetchModule(address: URL): Promise<WebAssembly.Module> {
 }
 
 /** The compiled module, fetched if need be. Rejects as `compileModule` throws. */
-export async function openModule(source: ModuleSource): Promise<WebAssembly.Module> {
+export async function openModule(source: ModuleSource): Promise<WasmModule> {
   const local = !isBuildName(source) && !(source instanceof URL);
   if (local || (files !== null && addressOf(source).protocol === "file:")) return compileModule(source);
   const { href } = addressOf(source);

@@ -1,8 +1,10 @@
 /**
  * The protective clauses of the fault/invalidate protocol, one row for each `Rule` of assembly/rules.ts: what the clause
- * is, why it is there, where the kernel has it, and the defects (../shared/bug-zoo.md) that its absence repeats.
+ * is, why it is there, where the kernel has it, and the defects that its absence repeats. A defect of the zoo is one that
+ * was, or could have been, in a kernel, under a number of ours: rows that repeat the same defect carry the same number.
  */
 
+import { GuestMmuError } from "../errors.js";
 import { type ProfileName } from "./profiles.js";
 import { Rule } from "./layout.generated.js";
 
@@ -19,7 +21,7 @@ export interface RuleRow {
   readonly reason: string;
   /** Function and file of the kernel, as of 6.13 where nothing else is said. */
   readonly source: string;
-  /** Defects of the zoo that the absence of the clause repeats. */
+  /** Numbers of the defects that the absence of the clause repeats: equal numbers, equal defects. */
   readonly zoo: readonly string[];
   /** Profiles in whose protocol the clause has a place: elsewhere, leaving it out changes nothing. */
   readonly profiles: readonly ProfileName[];
@@ -294,7 +296,11 @@ export function isRuleName(value: unknown): value is RuleName {
   return typeof value === "string" && Object.hasOwn(TEXTS, value);
 }
 
-/** The rule of this name. */
+/** The rule of this name, or `USAGE`. */
 export function ruleRow(name: RuleName): RuleRow {
-  return { number: Rule[name], name, ...TEXTS[name] };
+  if (isRuleName(name)) return { number: Rule[name], name, ...TEXTS[name] };
+  throw new GuestMmuError("USAGE", {
+    message: `There is no rule ${JSON.stringify(name)}.`,
+    hint: "The names are those of RULES.",
+  });
 }

@@ -92,6 +92,15 @@ export function readTrap(view: DataView): TrapRecord | null {
   return { name, actor: actorName(view, view.getUint32(HEADER_TRAP_ACTOR, true)), argument, argumentText };
 }
 
+/** The error for a machine that another thread's end has ended: its trap, if it has one, else `ABORTED`. */
+export function endedError(view: DataView): GuestMmuError {
+  if (readTrap(view)) return trapError(view, undefined);
+  return new GuestMmuError("ABORTED", {
+    message: "The machine was aborted: a thread of it died, or the run was stopped.",
+    hint: "Look at the error that came first; what acts on this machine is refused from now on.",
+  });
+}
+
 /**
  * The error for a `WebAssembly.RuntimeError` that came out of the core: `ABORTED` if a wait was ended on request,
  * else `CORE_TRAP` with the sentence of the machine's first trap.

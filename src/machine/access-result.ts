@@ -27,6 +27,7 @@ import {
 } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { hex, type Gpa, type Gva, type Hpa } from "./address.js";
+import { choice } from "./arguments.js";
 import { type MachineState } from "./state.js";
 
 /** Kinds of access, by name. */
@@ -41,11 +42,7 @@ const ACCESS_KINDS: Readonly<Record<AccessKind, Access>> = {
 
 /** The core's number of a kind of access, or `USAGE`. */
 export function accessNumber(kind: AccessKind): Access {
-  if (Object.hasOwn(ACCESS_KINDS, kind)) return ACCESS_KINDS[kind];
-  throw new GuestMmuError("USAGE", {
-    message: `There is no kind of access ${String(kind)}.`,
-    hint: `Use one of: ${Object.keys(ACCESS_KINDS).join(", ")}.`,
-  });
+  return choice("kind of access", ACCESS_KINDS, kind);
 }
 
 /** The bits of a #PF error code by name (SDM vol. 3A 4.7). */

@@ -12,6 +12,7 @@
 
 import { PAGE_SHIFT } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
+import { show } from "./arguments.js";
 
 /** Guest-virtual (linear) address: any 64-bit number; one that is not canonical faults when it is used. */
 export type Gva = bigint & { readonly space: "gva" };
@@ -39,7 +40,7 @@ export type PfnLike = number & { readonly space?: "pfn"; toFixed(digits?: number
 
 function outOfRange(space: string, shown: string, bits: number): GuestMmuError {
   return new GuestMmuError("ADDRESS_RANGE", {
-    message: `${shown} is not a ${space}: it has to be an integer from 0 to 2^${bits} - 1.`,
+    message: `${shown} is not a ${space}: it has to be a bigint or a number, an integer from 0 to 2^${bits} - 1.`,
     hint: "Pass a bigint, or a number that is a safe integer.",
   });
 }
@@ -48,7 +49,7 @@ function outOfRange(space: string, shown: string, bits: number): GuestMmuError {
 function checked(space: string, value: unknown, bits: number): bigint {
   if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) value = BigInt(value);
   if (typeof value === "bigint" && value >= 0n && value >> BigInt(bits) === 0n) return value;
-  const shown = typeof value === "bigint" && value >= 0n ? `0x${value.toString(16)}` : String(value);
+  const shown = typeof value === "bigint" && value >= 0n ? `0x${value.toString(16)}` : show(value);
   throw outOfRange(space, shown, bits);
 }
 

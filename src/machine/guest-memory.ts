@@ -2,9 +2,9 @@
 
 import { GuestMmuError } from "../errors.js";
 import { gpa as toGpa, hex, type Gpa, type GpaLike, type Hva } from "./address.js";
+import { checkBytes, integer } from "./arguments.js";
 import { type HostMm } from "./host-mm.js";
 import { type Memslot, type Memslots } from "./memslots.js";
-import { integer } from "./state.js";
 import { byteWidth, unsignedValue, type Width } from "./width.js";
 
 /** Little-endian words and bytes at guest-physical addresses. What lies in no slot is `SLOT_INVALID`. */
@@ -33,6 +33,7 @@ export class GuestMemory {
 
   /** Copies `bytes` to guest-physical `gpa` on. Ignores read-only flags, as a VMM that loads a ROM does. */
   write(gpa: GpaLike, bytes: Uint8Array): void {
+    checkBytes("bytes", bytes);
     this.#pieces(toGpa(gpa), bytes.length, (hva, offset, size) => {
       this.#mm.write(hva, bytes.subarray(offset, offset + size));
     });
@@ -67,7 +68,9 @@ export class GuestMemory {
   }
 
   #pieces(gpa: Gpa, length: number, copy: (hva: Hva, offset: number, size: number) => void): void {
-    for (let offset = 0; offset < length;) {
+    // Nothing at all is also somewhere: the address is looked up even then, as of a read.
+    let offset = 0;
+    do {
       const at = (gpa + BigInt(offset)) as Gpa;
       const slot = this.#slotOf(at);
       const size = Number(
@@ -75,7 +78,7 @@ export class GuestMemory {
       );
       copy(this.#hvaIn(slot, at), offset, size);
       offset += size;
-    }
+    } while (offset < length);
   }
 
   #slotOf(at: Gpa): Memslot {

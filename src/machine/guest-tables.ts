@@ -32,9 +32,9 @@ import {
   type GpaLike,
   type GvaLike,
 } from "./address.js";
+import { checkOptions, choice, flag, integer } from "./arguments.js";
 import { type GuestMemory } from "./guest-memory.js";
 import { type MachineConfiguration } from "./options.js";
-import { integer } from "./state.js";
 
 /** Sizes of guest pages. */
 export type GuestPageSize = "4k" | "2m" | "1g";
@@ -77,6 +77,8 @@ export interface GuestTablesOptions {
 /** Registers of a guest in long mode with paging on these tables: in the order in which they have to be loaded. */
 export type LongModeRegisters = readonly (readonly [name: "cr4" | "efer" | "cr3" | "cr0", value: bigint])[];
 
+const ATTRIBUTES = ["writable", "user", "executable", "global", "key", "touched"] as const;
+
 const LEVELS = 4;
 /** log2 of what one entry of a level spans. */
 const shiftOf = (level: number): number => 3 + 9 * level;
@@ -94,6 +96,7 @@ export class GuestTables {
 
   /** Made by `Machine.guestTables`. */
   constructor(memory: GuestMemory, configuration: MachineConfiguration, options: GuestTablesOptions) {
+    checkOptions("options of guestTables", options, ["at", "length"]);
     this.#memory = memory;
     this.#limit = 1n << BigInt(configuration.maxphyaddr);
     this.#page1GB = configuration.page1GB;
@@ -112,6 +115,7 @@ export class GuestTables {
    * `ADDRESS_RANGE` (not canonical, above MAXPHYADDR), `LIMIT_REACHED` (no room for a table), `USAGE`.
    */
   map(mapping: GuestMapping): void {
+    checkOptions("mapping", mapping, ["gva", "gpa", "length", "pageSize", ...ATTRIBUTES]);
     const shift = this.#shift(mapping.pageSize ?? "4k");
     const size = 1n << BigInt(shift);
     const length = pageLength(mapping.length, size);
@@ -130,6 +134,7 @@ export class GuestTables {
     length: number | bigint,
     options: GuestPageAttributes & { readonly pageSize?: GuestPageSize } = {},
   ): void {
+    checkOptions("options of mapIdentity", options, ["pageSize", ...ATTRIBUTES]);
     this.map({ ...options, gva: 0, gpa: 0, length });
   }
 
@@ -205,37 +210,26 @@ export class GuestTables {
   }
 
   #attributes(mapping: GuestPageAttributes): bigint {
-    const {
-      writable = true,
-      user = false,
-      executable = true,
-      global = false,
-      key = 0,
-      touched = false,
-    } = mapping;
-    let bits = PTE_P | (BigInt(integer("key", key, 0, 15)) << BigInt(PTE_KEY_SHIFT));
+    const key = integer("key", mapping.key ?? 0, 0, 15);
+    const writable = flag("writable", mapping.writable, true);
+    let bits = PTE_P | (BigInt(key) << BigInt(PTE_KEY_SHIFT));
     if (writable) bits |= PTE_RW;
-    if (user) bits |= PTE_US;
-    if (!executable) bits |= PTE_XD;
-    if (global) bits |= PTE_G;
-    if (touched) bits |= PTE_A | (writable ? PTE_D : 0n);
+    if (flag("user", mapping.user, false)) bits |= PTE_US;
+    if (!flag("executable", mapping.executable, true)) bits |= PTE_XD;
+    if (flag("global", mapping.global, false)) bits |= PTE_G;
+    if (flag("touched", mapping.touched, false)) bits |= PTE_A | (writable ? PTE_D : 0n);
     return bits;
   }
 
   #shift(pageSize: GuestPageSize): number {
-    if (!Object.hasOwn(SHIFTS, pageSize)) {
-      throw new GuestMmuError("USAGE", {
-        message: `There is no page size ${JSON.stringify(pageSize)}.`,
-        hint: `Use one of: ${Object.keys(SHIFTS).join(", ")}.`,
-      });
-    }
+    const shift = choice("page size", SHIFTS, pageSize);
     if (pageSize === "1g" && !this.#page1GB) {
       throw new GuestMmuError("UNSUPPORTED", {
         message: "The processor of this machine has no 1 GiB pages.",
         hint: "Create the machine with page1GB: true, or use 2 MiB pages.",
       });
     }
-    return SHIFTS[pageSize];
+    return shift;
   }
 
   #checkRange(gva: bigint, gpa: bigint, length: bigint): void {

@@ -18,6 +18,7 @@ import {
 import { GuestMmuError } from "../errors.js";
 import { outOfFrames } from "./access-result.js";
 import { aligned, hex, hva as toHva, pageLength, type Hva, type HvaLike, type Pfn } from "./address.js";
+import { checkBytes, checkOptions, choice, integer } from "./arguments.js";
 import { type MachineState } from "./state.js";
 import { byteWidth, unsignedValue, type Width } from "./width.js";
 
@@ -78,13 +79,8 @@ export interface HostMapping {
   readonly mapcount: number;
 }
 
-function choice<T extends string>(what: string, table: Readonly<Record<T, number>>, name: T): number {
-  if (Object.hasOwn(table, name)) return table[name];
-  throw new GuestMmuError("USAGE", {
-    message: `There is no ${what} ${JSON.stringify(name)}.`,
-    hint: `Use one of: ${Object.keys(table).join(", ")}.`,
-  });
-}
+/** What `populate` does to each page. */
+const TOUCHES = { read: 0, write: 1 } as const;
 
 /**
  * The address space of the VMM process (mm_struct). Calls act as the host thread of the machine's view; each notifies
@@ -103,6 +99,7 @@ export class HostMm {
 
   /** mmap(MAP_ANONYMOUS) of `length` bytes. Takes no frame until something is touched. Returns the address. */
   mmap(length: number | bigint, options: MmapOptions = {}): Hva {
+    checkOptions("options of mmap", options, ["at", "protection", "pageSize"]);
     const { at, protection = "rw", pageSize = "4k" } = options;
     const shift = choice("page size", PAGE_SHIFTS, pageSize);
     const size = 1n << BigInt(shift);
@@ -144,13 +141,14 @@ export class HostMm {
     const bytes = pageLength(length);
     const where = this.#range(hva, bytes);
     const { calls, actor } = this.#state;
-    this.#check(calls.hostTouch(actor, where, bytes, access === "write" ? 1 : 0), "touch", where, bytes);
+    const touch = choice("kind of access to populate for", TOUCHES, access);
+    this.#check(calls.hostTouch(actor, where, bytes, touch), "touch", where, bytes);
   }
 
   /** Copies `length` bytes from `hva`, as the VMM itself reads. */
   read(hva: HvaLike, length: number): Uint8Array {
     const where = toHva(hva);
-    const bytes = new Uint8Array(this.#length(length));
+    const bytes = new Uint8Array(integer("length", length, 0, 0x7fff_ffff));
     this.#chunks(where, bytes.length, (at, offset, size, buffer) => {
       const { calls, actor } = this.#state;
       this.#check(calls.hostRead(actor, at, size), "read", at, BigInt(size));
@@ -161,12 +159,7 @@ export class HostMm {
 
   /** Copies `bytes` to `hva`, as the VMM itself writes. On an error, what came before it has been written. */
   write(hva: HvaLike, bytes: Uint8Array): void {
-    if (!(bytes instanceof Uint8Array)) {
-      throw new GuestMmuError("USAGE", {
-        message: "The bytes are not a Uint8Array.",
-        hint: "Pass a Uint8Array.",
-      });
-    }
+    checkBytes("bytes", bytes);
     this.#chunks(toHva(hva), bytes.length, (at, offset, size, buffer) => {
       const { calls, actor } = this.#state;
       this.#state.u8.set(bytes.subarray(offset, offset + size), buffer);
@@ -253,14 +246,6 @@ export class HostMm {
     return this.#state.calls.hostCheckBalance(this.#state.actor);
   }
 
-  #length(length: number): number {
-    if (Number.isSafeInteger(length) && length >= 0 && length <= 0x7fff_ffff) return length;
-    throw new GuestMmuError("USAGE", {
-      message: `A length of ${String(length)} bytes cannot be read at once.`,
-      hint: "Use an integer from 0 to 2^31 - 1.",
-    });
-  }
-
   #range(hva: HvaLike, bytes: bigint, size = BigInt(PAGE_SIZE)): Hva {
     const where = aligned(toHva(hva), size, "The host-virtual address");
     if (where >= MM_MMAP_MIN && where + bytes <= MM_TASK_SIZE) return where;
@@ -276,6 +261,7 @@ export class HostMm {
     length: number,
     copy: (at: Hva, offset: number, size: number, buffer: number) => void,
   ): void {
+    this.#state.checkUsable();
     const { configuration, actor } = this.#state;
     if (hva + BigInt(length) > MM_TASK_SIZE) this.#range((hva & ~0xfffn) as Hva, BigInt(length) + 0x1000n);
     const buffer = this.#state.batchBase(actor);

@@ -1,7 +1,7 @@
 /**
  * What only a lab build can do: run the parts of KVM's fault path one by one, and leave an invalidation open. They are
  * the functions that every fault and invalidation runs; there is no second path for tests. One step at a time, on one
- * thread, they stand in every row of the retry matrix (docs: kvm-protocol 3.3).
+ * thread, they stand in every row of the retry matrix (docs/protocol.md, "The retry matrix").
  */
 
 import { type LabCalls } from "../core/abi.js";
@@ -9,7 +9,8 @@ import { FaultResult } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { outOfFrames } from "./access-result.js";
 import { aligned, gpa as toGpa, hva as toHva, pageLength, type GpaLike, type HvaLike } from "./address.js";
-import { integer, type MachineState } from "./state.js";
+import { choice, integer } from "./arguments.js";
+import { type MachineState } from "./state.js";
 
 /** What a step of a fault answers (RET_PF_*): `continue` from snapshot and resolve means go on. */
 export type FaultStep =
@@ -36,6 +37,8 @@ const STEPS: Readonly<Record<FaultResult, FaultStep>> = {
   [FaultResult.OutOfFrames]: "out-of-frames",
   [FaultResult.Continue]: "continue",
 };
+
+const FAULT_ACCESSES = { read: 0, write: 1 } as const;
 
 function misuse(message: string, hint: string): GuestMmuError {
   return new GuestMmuError("USAGE", { message, hint });
@@ -122,13 +125,14 @@ export class Lab {
     this.#state.checkUsable();
     const index = integer("vcpu", vcpu, 0, this.#state.configuration.vcpus - 1);
     const at = toGpa(gpa);
+    const write = choice("access of a fault", FAULT_ACCESSES, access);
     if (this.#faulting.has(index)) {
       throw misuse(
         `vCPU ${index} is in a fault already.`,
         "End that one first: a vCPU handles one fault at a time.",
       );
     }
-    if (!this.#calls.labFaultBegin(index, at, access === "write" ? 1 : 0)) {
+    if (!this.#calls.labFaultBegin(index, at, write)) {
       this.#calls.labFaultEnd(index);
       throw outOfFrames(`vCPU ${index} has no frame for its tables`);
     }

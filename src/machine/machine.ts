@@ -6,7 +6,9 @@
 import { Core, type LabImports } from "../core/core.js";
 import {
   AttachResult,
+  Build,
   HEADER_BASE,
+  HEADER_OFFSET_BUILD,
   HEADER_OFFSET_SIZE,
   HEADER_SIZE,
   MACHINE_SIZE_MAX,
@@ -17,14 +19,18 @@ import {
   SPTE_W,
 } from "../core/layout.generated.js";
 import { compileModule, isLabModule, openModule, type ModuleSource } from "../core/module.js";
+import { type WasmMemory, type WasmModule } from "../core/wasm.js";
 import { GuestMmuError } from "../errors.js";
 import { gpa as toGpa, type GpaLike, type Pfn } from "./address.js";
+import { checkOptions, integer } from "./arguments.js";
 import { GuestMemory } from "./guest-memory.js";
 import { GuestTables, type GuestTablesOptions } from "./guest-tables.js";
 import { HostMm } from "./host-mm.js";
 import { Lab } from "./lab.js";
 import { Memslots } from "./memslots.js";
 import {
+  checkLabImports,
+  checkModuleOptions,
   configure,
   readConfiguration,
   writeConfiguration,
@@ -33,7 +39,7 @@ import {
   type ModuleOptions,
 } from "./options.js";
 import { checkAtRest, decodeMachine, encodeMachine, fillMemory, nonZeroPages } from "./save.js";
-import { integer, MachineState, type Statistics } from "./state.js";
+import { MachineState, type Statistics } from "./state.js";
 import { Vcpu } from "./vcpu.js";
 
 const WASM_PAGE = 65536;
@@ -61,7 +67,7 @@ function configError(message: string, hint: string): GuestMmuError {
   return new GuestMmuError("CONFIG_INVALID", { message, hint });
 }
 
-function checkShared(memory: unknown): asserts memory is WebAssembly.Memory {
+function checkShared(memory: unknown): asserts memory is WasmMemory {
   if (!(memory instanceof WebAssembly.Memory)) {
     throw configError(
       "The memory is not a WebAssembly.Memory.",
@@ -75,12 +81,13 @@ function checkShared(memory: unknown): asserts memory is WebAssembly.Memory {
   }
 }
 
-function newMemory(): WebAssembly.Memory {
+/** A shared memory that a machine of any size can grow in. Error: `MEMORY_TOO_SMALL`. */
+export function newMemory(): WasmMemory {
   try {
     return new WebAssembly.Memory({ initial: 1, maximum: WASM_PAGES_MAX, shared: true });
   } catch (cause) {
     throw new GuestMmuError("MEMORY_TOO_SMALL", {
-      message: "This platform gives no shared WebAssembly memory.",
+      message: "This platform gives no shared WebAssembly memory of 4 GiB of address space.",
       hint: "Close other programs, or raise the limit on address space (ulimit -v).",
       cause,
     });
@@ -88,7 +95,7 @@ function newMemory(): WebAssembly.Memory {
 }
 
 /** A memory for a new machine: the embedder's, which has to be untouched, or a new one. */
-function emptyMemory(given: WebAssembly.Memory | undefined): WebAssembly.Memory {
+function emptyMemory(given: WasmMemory | undefined): WasmMemory {
   if (given === undefined) return newMemory();
   checkShared(given);
   const front = new Uint8Array(given.buffer, 0, Math.min(given.buffer.byteLength, WASM_PAGE));
@@ -102,7 +109,7 @@ function emptyMemory(given: WebAssembly.Memory | undefined): WebAssembly.Memory 
   return given;
 }
 
-function grow(memory: WebAssembly.Memory, bytes: number): void {
+function grow(memory: WasmMemory, bytes: number): void {
   const missing = Math.ceil((bytes - memory.buffer.byteLength) / WASM_PAGE);
   if (missing <= 0) return;
   try {
@@ -116,7 +123,14 @@ function grow(memory: WebAssembly.Memory, bytes: number): void {
   }
 }
 
-function checkModuleOptions(configuration: MachineConfiguration, module: WebAssembly.Module): void {
+/** The build that a module is, as the header of its machines names it. */
+function buildOf(module: WasmModule): Build {
+  return isLabModule(module) ? Build.Lab : Build.Release;
+}
+
+const BUILD_NAMES: Readonly<Record<number, string>> = { [Build.Release]: "release", [Build.Lab]: "lab" };
+
+function checkRules(configuration: MachineConfiguration, module: WasmModule): void {
   if (configuration.rulesOff.length === 0 || isLabModule(module)) return;
   throw configError(
     `Rules (${configuration.rulesOff.join(", ")}) cannot be left out with a release module: it has them built in.`,
@@ -160,15 +174,13 @@ export class Machine {
     return Machine.#make(configuration, await openModule(options.module ?? "release"), options);
   }
 
-  static #make(
-    configuration: MachineConfiguration,
-    module: WebAssembly.Module,
-    options: ModuleOptions,
-  ): Machine {
-    checkModuleOptions(configuration, module);
+  static #make(configuration: MachineConfiguration, module: WasmModule, options: ModuleOptions): Machine {
+    checkRules(configuration, module);
     const memory = emptyMemory(options.memory);
     const core = Core.on(module, memory, options.labImports);
-    writeConfiguration(new DataView(memory.buffer), configuration);
+    const view = new DataView(memory.buffer);
+    writeConfiguration(view, configuration);
+    view.setUint32(HEADER_OFFSET_BUILD, buildOf(module), true);
     const size = core.calls.plan();
     if (size === 0) {
       new Uint8Array(memory.buffer, HEADER_BASE, HEADER_SIZE).fill(0);
@@ -184,14 +196,13 @@ export class Machine {
 
   /**
    * A view for another thread, or a second one on this, of the machine in `memory`. The module has to be that of the
-   * machine. Errors: `MODULE_MISMATCH` (no machine there, or of another ABI version), `MEMORY_NOT_SHARED`, `USAGE`.
+   * machine. Errors: `MODULE_MISMATCH` (no machine there, of another ABI version, or made by another build),
+   * `MEMORY_NOT_SHARED`, `CONFIG_INVALID`, `USAGE`.
    */
-  static attach(
-    memory: WebAssembly.Memory,
-    module: ModuleSource = "release",
-    options: AttachOptions = {},
-  ): Machine {
+  static attach(memory: WasmMemory, module: ModuleSource = "release", options: AttachOptions = {}): Machine {
     checkShared(memory);
+    checkOptions("options of attach", options, ["hostThread", "labImports"]);
+    checkLabImports(options.labImports);
     const compiled = compileModule(module);
     const core = Core.on(compiled, memory, options.labImports);
     const configuration = Machine.#attachCore(core);
@@ -206,7 +217,8 @@ export class Machine {
     const view = new DataView(core.memory.buffer);
     if (result === AttachResult.Ok && view.getUint32(HEADER_OFFSET_SIZE, true) <= bytes) {
       const configuration = readConfiguration(view);
-      checkModuleOptions(configuration, core.module);
+      Machine.#checkBuild(view, core.module);
+      checkRules(configuration, core.module);
       return configuration;
     }
     const message =
@@ -219,18 +231,32 @@ export class Machine {
     });
   }
 
+  /** Refuses a module of another build than that which made the machine: they do not tell their hosts the same. */
+  static #checkBuild(view: DataView, module: WasmModule): void {
+    const made = view.getUint32(HEADER_OFFSET_BUILD, true);
+    const build = buildOf(module);
+    if (made === build) return;
+    throw new GuestMmuError("MODULE_MISMATCH", {
+      message: `The machine was made by a ${BUILD_NAMES[made] ?? "foreign"} module; this is a ${BUILD_NAMES[build]} module.`,
+      hint: "Attach with the module that made the machine: machine.module.",
+    });
+  }
+
   /**
    * A machine from what `save` returned. Options: module and memory, as of `create`; a machine with rules off needs a lab
    * module. Errors: `SAVE_INVALID` (cut off, changed, another version), and those of `create`.
    */
   static restore(bytes: Uint8Array, options: ModuleOptions = {}): Machine {
     const saved = decodeMachine(bytes);
+    checkModuleOptions("options of restore", options);
     const module = compileModule(options.module ?? "release");
     const memory = emptyMemory(options.memory);
     const core = Core.on(module, memory, options.labImports);
     Machine.#checkPlan(core, saved.header, saved.size);
     grow(memory, saved.size);
     fillMemory(new Uint8Array(memory.buffer), saved);
+    // A machine at rest suits either build; from here on it is that of this module.
+    new DataView(memory.buffer).setUint32(HEADER_OFFSET_BUILD, buildOf(module), true);
     return Machine.#reopen(core);
   }
 
@@ -249,6 +275,8 @@ export class Machine {
     } catch (cause) {
       refuse("The saved machine has a configuration that this version does not accept.", cause);
     }
+    if (BUILD_NAMES[header.getUint32(HEADER_OFFSET_BUILD, true)] === undefined)
+      refuse("The saved machine was made by a build that this version does not know.");
     if (core.calls.plan() !== size || saved.some((byte, i) => front[i] !== byte)) {
       refuse("The saved machine is laid out in a way that its configuration does not lead to.");
     }
@@ -261,16 +289,17 @@ export class Machine {
 
   /** What the machine is made of. */
   get configuration(): MachineConfiguration {
+    this.#state.checkNotDisposed();
     return this.#state.configuration;
   }
 
   /** The compiled module: what `attach` in another thread needs, with `memory`. */
-  get module(): WebAssembly.Module {
+  get module(): WasmModule {
     return this.#state.core.module;
   }
 
   /** The memory that holds the machine. */
-  get memory(): WebAssembly.Memory {
+  get memory(): WasmMemory {
     return this.#state.core.memory;
   }
 
@@ -281,6 +310,7 @@ export class Machine {
 
   /** Bytes of memory that the machine takes at most; what is not touched takes none from the operating system. */
   get size(): number {
+    this.#state.checkNotDisposed();
     return this.#state.size;
   }
 
@@ -290,7 +320,6 @@ export class Machine {
 
   /** A vCPU. One thread at a time may drive it. Error: `USAGE` if there is none of this number. */
   vcpu(index = 0): Vcpu {
-    this.#state.checkUsable();
     const at = integer("vcpu", index, 0, this.configuration.vcpus - 1);
     return (this.#vcpus[at] ??= new Vcpu(this.#state, at));
   }
@@ -308,7 +337,6 @@ export class Machine {
 
   /** Counters of all actors, added up. */
   statistics(): Statistics {
-    this.#state.checkUsable();
     const { vcpus, hostThreads } = this.configuration;
     return this.#state.statistics(0, vcpus + hostThreads);
   }
@@ -346,6 +374,9 @@ export class Machine {
 
   /** A copy of the machine, at rest, in a memory of its own. Refused as `save` is. */
   clone(options: Pick<ModuleOptions, "memory" | "labImports"> = {}): Machine {
+    checkOptions("options of clone", options, ["memory", "labImports"], "CONFIG_INVALID");
+    checkLabImports(options.labImports);
+    this.#state.checkUsable();
     const { core, u8, u64, size } = this.#state;
     checkAtRest(this.#state, "clone");
     const memory = emptyMemory(options.memory);
@@ -358,7 +389,10 @@ export class Machine {
     return Machine.#reopen(copy);
   }
 
-  /** Ends this view: everything made from it throws `DISPOSED` from now on. Other threads' views are not touched. */
+  /**
+   * Ends this view. From now on whatever is asked of it, but `disposed`, and of what was made from it throws `DISPOSED`;
+   * constants that name a thing (`vcpu.index`, `tables.root`) stay. Other threads' views are not touched.
+   */
   dispose(): void {
     this.#state.dispose();
   }

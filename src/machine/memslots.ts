@@ -23,7 +23,8 @@ import {
   type Hva,
   type HvaLike,
 } from "./address.js";
-import { integer, type MachineState } from "./state.js";
+import { checkOptions, flag, integer, show } from "./arguments.js";
+import { type MachineState } from "./state.js";
 
 /** A memslot: guest-physical [gpa, gpa + length) is the VMM's [hva, hva + length). A copy: it does not follow changes. */
 export interface Memslot {
@@ -77,6 +78,8 @@ export class Memslots implements Iterable<Memslot> {
    * `ADDRESS_UNALIGNED`, `ADDRESS_RANGE`.
    */
   add(spec: MemslotSpec): Memslot {
+    checkOptions("memslot", spec, ["id", "gpa", "hva", "length", "readonly"]);
+    const readonly = flag("readonly", spec.readonly, false);
     const id = spec.id === undefined ? this.#freeId() : this.#id(spec.id);
     if (this.get(id)) {
       throw new GuestMmuError("SLOT_INVALID", {
@@ -87,7 +90,7 @@ export class Memslots implements Iterable<Memslot> {
     const length = pageLength(spec.length);
     const gpa = this.#gpaRange(spec.gpa, length);
     const hva = this.#hvaRange(spec.hva, length);
-    const slot: Memslot = { id, gpa, hva, length, readonly: spec.readonly ?? false };
+    const slot: Memslot = { id, gpa, hva, length, readonly };
     this.#set(slot);
     return slot;
   }
@@ -111,9 +114,10 @@ export class Memslots implements Iterable<Memslot> {
    * slot is deleted and added again: for a moment the guest has no memory there, as with a real VMM.
    */
   setReadonly(id: number, readonly: boolean): Memslot {
+    const wanted = flag("readonly", readonly, false);
     const old = this.#known(id);
-    if (old.readonly === readonly) return old;
-    const slot = { ...old, readonly };
+    if (old.readonly === wanted) return old;
+    const slot = { ...old, readonly: wanted };
     this.delete(id);
     this.#set(slot);
     return slot;
@@ -186,7 +190,7 @@ export class Memslots implements Iterable<Memslot> {
     const { slots } = this.#state.configuration;
     if (Number.isInteger(id) && id >= 0 && id < slots) return id;
     throw new GuestMmuError("SLOT_INVALID", {
-      message: `${String(id)} is not the id of a memslot: this machine has 0 to ${slots - 1}.`,
+      message: `${show(id)} is not the id of a memslot: this machine has the numbers 0 to ${slots - 1}.`,
       hint: "Create the machine with a larger `slots`, or use a lower id.",
     });
   }

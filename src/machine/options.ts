@@ -24,7 +24,9 @@ import { type LabImports } from "../core/core.js";
 import { type ModuleSource } from "../core/module.js";
 import { PROFILES, isProfileName, type ProfileName } from "../core/profiles.js";
 import { isRuleName, type RuleName } from "../core/rules.js";
+import { type WasmMemory } from "../core/wasm.js";
 import { GuestMmuError } from "../errors.js";
+import { checkOptions, flag, show } from "./arguments.js";
 
 /** Sizes of each vCPU's translation caches, in entries; powers of two. */
 export interface TlbGeometry {
@@ -41,7 +43,7 @@ export interface ModuleOptions {
   /** Default "release". "lab" may leave rules out and has `machine.lab`; it is slower. */
   readonly module?: ModuleSource;
   /** A shared memory of the embedder's, zero and with `maximum` at most 65,536 pages. Default: a new one. */
-  readonly memory?: WebAssembly.Memory;
+  readonly memory?: WasmMemory;
   /** Answers to what a lab module asks its host (orderings, choices, notes). Ignored by a release module. */
   readonly labImports?: LabImports;
 }
@@ -148,27 +150,17 @@ const FLAGS = {
 
 type FlagName = keyof typeof FLAGS;
 
-const KNOWN = new Set<string>([
-  ...Object.keys(MACHINE_LIMITS).filter((name) => !/ntries$/.test(name)),
+const MODULE_OPTIONS = ["module", "memory", "labImports"] as const;
+const TLB_OPTIONS = ["entries", "largeEntries", "walkCacheEntries"] as const;
+const OPTIONS: readonly string[] = [
+  ...Object.keys(MACHINE_LIMITS).filter((name) => !(TLB_OPTIONS as readonly string[]).includes(name)),
   ...Object.keys(FLAGS),
-  ...["tlb", "profile", "rulesOff", "module", "memory", "labImports"],
-]);
-const KNOWN_TLB = new Set<string>(["entries", "largeEntries", "walkCacheEntries"]);
+  ...["tlb", "profile", "rulesOff"],
+  ...MODULE_OPTIONS,
+];
 
 function invalid(message: string, hint: string): GuestMmuError {
   return new GuestMmuError("CONFIG_INVALID", { message, hint });
-}
-
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
-}
-
-/** Refuses names that no option has: a misspelt one would silently be a default. */
-function checkNames(given: object, known: ReadonlySet<string>, what: string): void {
-  for (const name of Object.keys(given)) {
-    if (!known.has(name))
-      throw invalid(`There is no ${what} "${name}".`, `Use one of: ${[...known].join(", ")}.`);
-  }
 }
 
 function number(name: keyof typeof MACHINE_LIMITS, value: unknown): number {
@@ -185,10 +177,8 @@ function number(name: keyof typeof MACHINE_LIMITS, value: unknown): number {
   );
 }
 
-function flag(name: FlagName, value: unknown): boolean {
-  if (value === undefined) return FLAGS[name][0];
-  if (typeof value === "boolean") return value;
-  throw invalid(`${name} is ${show(value)}: it has to be true or false.`, `Change ${name}.`);
+function switchOf(name: FlagName, value: unknown): boolean {
+  return flag(name, value, FLAGS[name][0], "CONFIG_INVALID");
 }
 
 function framesOf(options: MachineOptions): number {
@@ -214,16 +204,31 @@ function profileOf(name: unknown): ProfileName {
   throw invalid(`There is no profile ${show(name)}.`, `Use one of: ${Object.keys(PROFILES).join(", ")}.`);
 }
 
+/** Checks what says where a machine's module and memory come from. Throws `CONFIG_INVALID`. */
+export function checkModuleOptions(what: string, options: unknown): asserts options is ModuleOptions {
+  checkOptions(what, options, MODULE_OPTIONS, "CONFIG_INVALID");
+  checkLabImports((options as ModuleOptions).labImports);
+}
+
+/** Answers to a lab module: functions, by the names that it imports. Throws `CONFIG_INVALID`. */
+export function checkLabImports(given: LabImports | undefined): void {
+  if (given === undefined) return;
+  checkOptions("labImports", given, ["order", "choose", "note"], "CONFIG_INVALID");
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined && typeof value !== "function")
+      throw invalid(
+        `labImports.${name} is ${show(value)}: it has to be a function.`,
+        "Leave it out, or pass one.",
+      );
+  }
+}
+
 /** Fills in defaults and checks everything that can be checked without a module. Throws `CONFIG_INVALID`. */
 export function configure(options: MachineOptions): MachineConfiguration {
-  if (typeof options !== "object" || options === null) {
-    throw invalid(`The options are ${show(options)}.`, "Give an object, or nothing.");
-  }
-  checkNames(options, KNOWN, "option");
+  checkOptions("options of the machine", options, OPTIONS, "CONFIG_INVALID");
+  checkLabImports(options.labImports);
   const tlb: TlbGeometry = options.tlb ?? {};
-  if (typeof tlb !== "object")
-    throw invalid(`tlb is ${show(tlb)}.`, "Give an object such as { entries: 1024 }.");
-  checkNames(tlb, KNOWN_TLB, "option of tlb");
+  checkOptions("geometry of the TLB (tlb)", tlb, TLB_OPTIONS, "CONFIG_INVALID");
   return {
     frames: framesOf(options),
     vcpus: number("vcpus", options.vcpus),
@@ -239,12 +244,12 @@ export function configure(options: MachineOptions): MachineConfiguration {
     windows: number("windows", options.windows),
     profile: profileOf(options.profile),
     maxphyaddr: number("maxphyaddr", options.maxphyaddr),
-    zeroPages: flag("zeroPages", options.zeroPages),
-    poison: flag("poison", options.poison),
-    spinOnRetry: flag("spinOnRetry", options.spinOnRetry),
-    eptAccessedDirty: flag("eptAccessedDirty", options.eptAccessedDirty),
-    page1GB: flag("page1GB", options.page1GB),
-    hugePages: flag("hugePages", options.hugePages),
+    zeroPages: switchOf("zeroPages", options.zeroPages),
+    poison: switchOf("poison", options.poison),
+    spinOnRetry: switchOf("spinOnRetry", options.spinOnRetry),
+    eptAccessedDirty: switchOf("eptAccessedDirty", options.eptAccessedDirty),
+    page1GB: switchOf("page1GB", options.page1GB),
+    hugePages: switchOf("hugePages", options.hugePages),
     rulesOff: rulesOf(options.rulesOff),
   };
 }

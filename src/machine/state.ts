@@ -8,13 +8,17 @@ import { type Core } from "../core/core.js";
 import {
   ACTOR_SIZE,
   ACTOR_STATS,
+  HEADER_ABORT,
   HEADER_OFFSET_ACTORS_BASE,
   HEADER_OFFSET_BATCHES_BASE,
   HEADER_OFFSET_FRAMES_BASE,
   HEADER_OFFSET_SIZE,
   Stat,
 } from "../core/layout.generated.js";
+import { endedError } from "../core/trap.js";
+import { type WasmMemory } from "../core/wasm.js";
 import { GuestMmuError } from "../errors.js";
+export { integer } from "./arguments.js";
 import { readConfiguration, type MachineConfiguration } from "./options.js";
 
 /** Names of the counters, as in `Stat` but with a small first letter. */
@@ -29,7 +33,7 @@ const STATISTIC_NAMES = (Object.keys(Stat) as (keyof typeof Stat)[]).map(
 
 export class MachineState {
   readonly configuration: MachineConfiguration;
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   readonly view: DataView;
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
@@ -61,9 +65,15 @@ export class MachineState {
     this.framesBase = this.view.getUint32(HEADER_OFFSET_FRAMES_BASE, true);
   }
 
-  /** Throws `DISPOSED` if the view has been disposed of: for what does not ask for the core itself. */
-  checkUsable(): void {
+  /** Throws `DISPOSED` if the view has been disposed of: for what only looks, as one may after a trap. */
+  checkNotDisposed(): void {
     void this.core;
+  }
+
+  /** Throws `DISPOSED`, or `CORE_TRAP` or `ABORTED` if any thread's end has ended the machine: for what acts. */
+  checkUsable(): void {
+    const { failure } = this.core;
+    if (Atomics.load(this.u32, HEADER_ABORT / 4) !== 0) throw failure ?? endedError(this.view);
   }
 
   /** The instance, or `DISPOSED`. */
@@ -75,8 +85,9 @@ export class MachineState {
     });
   }
 
-  /** The exports of the core, or `DISPOSED`. */
+  /** The exports of the core, if the machine is usable. */
   get calls(): CoreCalls {
+    this.checkUsable();
     return this.core.calls;
   }
 
@@ -121,14 +132,4 @@ export class MachineState {
       hint: "End it first: nobody else can, on this thread.",
     });
   }
-}
-
-/** `value` as an integer from `minimum` to `maximum`, or `USAGE`. */
-export function integer(name: string, value: unknown, minimum: number, maximum: number): number {
-  if (typeof value === "number" && Number.isInteger(value) && value >= minimum && value <= maximum)
-    return value;
-  throw new GuestMmuError("USAGE", {
-    message: `${name} is ${String(value)}: it has to be an integer from ${minimum} to ${maximum}.`,
-    hint: `Pass another ${name}.`,
-  });
 }

@@ -32,7 +32,9 @@ import {
   type MmioExit,
 } from "./access-result.js";
 import { gva as toGva, hex, type Gpa, type Gva, type GvaLike } from "./address.js";
+import { checkOptions, checkWords, choice, flag, show } from "./arguments.js";
 import { type GuestTables } from "./guest-tables.js";
+import { ACCESS_FORM, countRecords, VALUE_FORM, type PackedAccess, type RecordForm } from "./records.js";
 import { type MachineState, type Statistics } from "./state.js";
 import { stepsOf, type Translated, type Translation } from "./translation.js";
 import { byteWidth, unsignedValue, type Width } from "./width.js";
@@ -43,6 +45,8 @@ export interface MmioHandler {
   read(gpa: Gpa, size: number): bigint | number;
   write(gpa: Gpa, size: number, value: bigint): void;
 }
+
+const FLUSHES = { all: Flush.All, "non-global": Flush.NonGlobal } as const;
 
 const REGISTERS = {
   cr0: Register.Cr0,
@@ -75,6 +79,12 @@ export interface TlbInfo {
   readonly walkCacheEntries: number;
 }
 
+/** What a batch of accesses is to bring back. */
+export interface BatchOptions {
+  /** At least one word a record. */
+  readonly values?: BigUint64Array;
+}
+
 /** How a batch of accesses ended. */
 export interface BatchResult {
   /** Accesses completed. */
@@ -82,30 +92,6 @@ export interface BatchResult {
   /** The fault that stopped the batch at record `done`; null if all were done. */
   readonly fault: AccessFault | null;
 }
-
-/** Bytes of one packed access record: u64 gva, u32 bytes (1, 2, 4, 8), u32 kind, little-endian. */
-export const ACCESS_RECORD_SIZE = 16;
-
-/** Writes packed access record `index` to `records`. */
-export function encodeAccess(
-  records: Uint8Array,
-  index: number,
-  gva: GvaLike,
-  width: Width,
-  kind: AccessKind,
-): void {
-  const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
-  view.setBigUint64(index * ACCESS_RECORD_SIZE, toGva(gva), true);
-  view.setUint32(index * ACCESS_RECORD_SIZE + 8, byteWidth(width), true);
-  view.setUint32(index * ACCESS_RECORD_SIZE + 12, accessNumber(kind), true);
-}
-
-const KIND_NAMES: Readonly<Record<number, AccessKind>> = {
-  [Access.Read]: "read",
-  [Access.Write]: "write",
-  [Access.Fetch]: "fetch",
-  [Access.Modify]: "modify",
-};
 
 /** Bytes of an access of `size` bytes at `gva` that lie in its first page. */
 function headOf(gva: bigint, size: number): number {
@@ -175,19 +161,16 @@ export class Vcpu {
 
   /**
    * Makes the accesses of packed records (`encodeAccess`), in order, until one faults. `values[i]` receives what record
-   * `i` read. Records drive memory rather than carry data: a store writes a small running number, a read-modify-write
-   * adds 1. MMIO goes to the handler, if there is one.
+   * `i` read, or found before it modified it; that of a write stays as it is. Records drive memory rather than carry data:
+   * a store writes a small running number, a read-modify-write adds 1. MMIO goes to the handler, if there is one.
    */
-  runRecords(records: Uint8Array, options: { readonly values?: BigUint64Array } = {}): BatchResult {
-    const { values } = options;
-    const total = this.#checkRecords(records, values);
-    const slice = Math.floor(this.#state.configuration.batchSize / ACCESS_RECORD_SIZE);
-    for (let first = 0; first < total; first += slice) {
-      const count = Math.min(slice, total - first);
-      const { done, fault } = this.#runSlice(records, first, count, values);
-      if (fault) return { done: first + done, fault };
-    }
-    return { done: total, fault: null };
+  runRecords(records: Uint8Array, options: BatchOptions = {}): BatchResult {
+    return this.#runBatch(ACCESS_FORM, records, options);
+  }
+
+  /** The same with records that carry values and operations (`encodeValueAccess`): data moves as by single accesses. */
+  runAccesses(records: Uint8Array, options: BatchOptions = {}): BatchResult {
+    return this.#runBatch(VALUE_FORM, records, options);
   }
 
   // --- Translation.
@@ -201,7 +184,9 @@ export class Vcpu {
     gva: GvaLike,
     options: { readonly access?: AccessKind; readonly sideEffects?: boolean } = {},
   ): Translation {
-    const { access = "read", sideEffects = false } = options;
+    checkOptions("options of translate", options, ["access", "sideEffects"]);
+    const { access = "read" } = options;
+    const sideEffects = flag("sideEffects", options.sideEffects, false);
     const at = toGva(gva);
     const kind = accessNumber(access);
     const notReady = this.#prepare();
@@ -227,6 +212,8 @@ export class Vcpu {
     access: AccessKind = "read",
   ): number {
     const kind = accessNumber(access);
+    checkWords("addresses", addresses);
+    checkWords("results", results);
     if (results.length < addresses.length) {
       throw new GuestMmuError("USAGE", {
         message: `${addresses.length} addresses do not fit ${results.length} results.`,
@@ -263,12 +250,14 @@ export class Vcpu {
 
   /** A register's value. `cr2` is the address of the last #PF that this view delivered, or what was written to it. */
   get(name: RegisterName): bigint {
+    this.#state.checkNotDisposed();
     if (name === "cr2") return this.#cr2;
     return this.#state.calls.registerRead(this.index, this.#register(name));
   }
 
   /** Writes a register as the instruction that loads it would: checks, and flushes, of SDM vol. 3A 2.5 and 4.10.4. */
   set(name: WritableRegisterName, value: bigint | number): RegisterResult {
+    this.#state.checkUsable();
     const bits = unsignedValue(value, 64);
     if (name === "cr2") {
       this.#cr2 = bits;
@@ -288,6 +277,12 @@ export class Vcpu {
 
   /** Turns on 4-level paging with these tables: CR4.PAE, EFER.LME and NXE, CR3, CR0.PG and WP; CPL 0. */
   enterLongMode(tables: GuestTables): void {
+    if (typeof (tables as Partial<GuestTables> | null | undefined)?.longModeRegisters !== "function") {
+      throw new GuestMmuError("USAGE", {
+        message: `The tables are ${show(tables)}: they have to be what machine.guestTables made.`,
+        hint: "Make them first: machine.guestTables({ at }).",
+      });
+    }
     for (const [name, value] of tables.longModeRegisters()) {
       const keep = name === "cr3" ? 0n : this.get(name);
       if (this.set(name, keep | value).kind !== "ok") {
@@ -308,11 +303,12 @@ export class Vcpu {
 
   /** Empties the TLB, or all of it but global entries. */
   flushTlb(extent: "all" | "non-global" = "all"): void {
-    this.#state.calls.tlbFlush(this.index, extent === "non-global" ? Flush.NonGlobal : Flush.All, 0n);
+    this.#state.calls.tlbFlush(this.index, choice("extent of a flush", FLUSHES, extent), 0n);
   }
 
   /** Sizes of the translation caches, and how much of them is in use. */
   tlb(): TlbInfo {
+    this.#state.checkNotDisposed();
     const { view } = this.#state;
     const { entries, largeEntries, walkCacheEntries } = this.#state.configuration.tlb;
     const block = this.#state.actorBlock(this.index);
@@ -325,8 +321,10 @@ export class Vcpu {
     };
   }
 
-  /** Where accesses without a memslot go; null (the default) makes them results of kind "mmio". */
+  /** Where accesses without a memslot go; null (the default) makes them results of kind "mmio". Error: `USAGE`. */
   onMmio(handler: MmioHandler | null): void {
+    this.#state.checkUsable();
+    if (handler !== null) checkHandler(handler);
     this.#mmio = handler;
   }
 
@@ -342,7 +340,7 @@ export class Vcpu {
 
   /** What this vCPU has done since the machine was made. */
   statistics(): Statistics {
-    this.#state.checkUsable();
+    this.#state.checkNotDisposed();
     return this.#state.statistics(this.index, 1);
   }
 
@@ -355,9 +353,9 @@ export class Vcpu {
   }
 
   #register(name: Exclude<RegisterName, "cr2">): Register {
-    if (Object.hasOwn(REGISTERS, name)) return REGISTERS[name];
+    if (typeof name === "string" && Object.hasOwn(REGISTERS, name)) return REGISTERS[name];
     throw new GuestMmuError("USAGE", {
-      message: `There is no register ${String(name)}.`,
+      message: `There is no register ${show(name)}.`,
       hint: `Use one of: cr2, ${Object.keys(REGISTERS).join(", ")}.`,
     });
   }
@@ -431,8 +429,7 @@ export class Vcpu {
   }
 
   #emulatePart(handler: MmioHandler, gpa: Gpa, size: number, value: bigint | null): AccessResult {
-    if (value === null)
-      return { kind: "ok", value: BigInt.asUintN(size * 8, BigInt(handler.read(gpa, size))) };
+    if (value === null) return { kind: "ok", value: answerOf(handler.read(gpa, size), gpa, size) };
     handler.write(gpa, size, value);
     return { kind: "ok", value: 0n };
   }
@@ -490,67 +487,80 @@ export class Vcpu {
     return BATCH_FAILED | BigInt(outcome) | (BigInt(this.#record.error) << 16n);
   }
 
-  #checkRecords(records: Uint8Array, values: BigUint64Array | undefined): number {
-    const fail = (message: string, hint: string): never => {
-      throw new GuestMmuError("USAGE", { message, hint });
-    };
-    if (records.length % ACCESS_RECORD_SIZE !== 0) {
-      fail(
-        `${records.length} bytes are no whole number of records.`,
-        `A record has ${ACCESS_RECORD_SIZE} bytes.`,
-      );
+  #runBatch(form: RecordForm, records: Uint8Array, options: BatchOptions): BatchResult {
+    this.#calls();
+    checkOptions("options of a batch", options, ["values"]);
+    const { values } = options;
+    const total = countRecords(form, records);
+    if (values !== undefined) checkWords("values", values);
+    if (values && values.length < total) {
+      throw new GuestMmuError("USAGE", {
+        message: `${total} values do not fit ${values.length} words.`,
+        hint: "Pass a longer array.",
+      });
     }
-    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
-    const total = records.length / ACCESS_RECORD_SIZE;
-    if (values && values.length < total)
-      fail(`${total} values do not fit ${values.length} words.`, "Pass a longer array.");
-    for (let i = 0, at = 0; i < total; i++, at += ACCESS_RECORD_SIZE) {
-      const size = view.getUint32(at + 8, true);
-      const kind = view.getUint32(at + 12, true);
-      const right = (size === 1 || size === 2 || size === 4 || size === 8) && KIND_NAMES[kind] !== undefined;
-      if (!right) fail(`Record ${i} has size ${size} and kind ${kind}.`, "Write records with encodeAccess.");
-      if (kind === Access.Modify && view.getUint32(at, true) % size !== 0) {
-        fail(`Record ${i} is a read-modify-write that is not aligned.`, "Align it naturally.");
-      }
+    const slice = Math.floor(this.#state.configuration.batchSize / form.size);
+    for (let first = 0; first < total; first += slice) {
+      const count = Math.min(slice, total - first);
+      const { done, fault } = this.#runSlice(form, records, first, count, values);
+      if (fault) return { done: first + done, fault };
     }
-    return total;
+    return { done: total, fault: null };
   }
 
   #runSlice(
+    form: RecordForm,
     records: Uint8Array,
     first: number,
     count: number,
     values: BigUint64Array | undefined,
   ): BatchResult {
-    const calls = this.#calls();
-    const { u8, u64 } = this.#state;
+    const { u8 } = this.#state;
     const buffer = this.#state.batchBase(this.index);
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
     for (let done = 0; done < count;) {
-      const from = (first + done) * ACCESS_RECORD_SIZE;
-      u8.set(records.subarray(from, (first + count) * ACCESS_RECORD_SIZE), buffer);
-      const ran = calls.vcpuRunRecords(this.index, count - done, values ? 1 : 0);
-      if (values) for (let i = 0; i < ran; i++) values[first + done + i] = u64[buffer / 8 + i * 2]!;
+      const from = (first + done) * form.size;
+      u8.set(records.subarray(from, (first + count) * form.size), buffer);
+      const ran = this.#runBuffer(form, count - done, values !== undefined);
+      if (values) this.#takeFound(form, values, first + done, ran);
       done += ran;
       if (done === count) break;
-      const outcome = this.#record.outcome;
-      const record = new DataView(records.buffer, records.byteOffset + (first + done) * ACCESS_RECORD_SIZE);
-      const result = this.#finishRecord(outcome, record, done);
+      const access = form.read(view, (first + done) * form.size, done);
+      const result = this.#finish(access);
       if (result.kind !== "ok") return { done, fault: result };
-      if (values) values[first + done] = result.value;
+      if (values && access.kind !== "write") values[first + done] = result.value;
       done++;
     }
     return { done: count, fault: null };
   }
 
+  #runBuffer(form: RecordForm, count: number, keep: boolean): number {
+    const calls = this.#calls();
+    return form === VALUE_FORM
+      ? calls.vcpuRunAccesses(this.index, count)
+      : calls.vcpuRunRecords(this.index, count, keep ? 1 : 0);
+  }
+
+  /** What `count` records of the batch buffer found, into `values` from `first` on. */
+  #takeFound(form: RecordForm, values: BigUint64Array, first: number, count: number): void {
+    const { u32, u64 } = this.#state;
+    const step = form.size / 8;
+    const found = form.found / 8;
+    let word = this.#state.batchBase(this.index) / 8;
+    for (let i = 0; i < count; i++, word += step) {
+      if ((u32[word * 2 + 3]! & 0xffff) !== Access.Write) values[first + i] = u64[word + found]!;
+    }
+  }
+
   /** A record that the core could not finish: by the handler if it met MMIO, else the fault. */
-  #finishRecord(outcome: number, record: DataView, number: number): AccessResult {
-    const gva = record.getBigUint64(0, true) as Gva;
-    const size = record.getUint32(8, true);
-    const kind = KIND_NAMES[record.getUint32(12, true)]!;
+  #finish({ gva, size, kind, operation, value, expected }: PackedAccess): AccessResult {
+    const outcome = this.#record.outcome;
     if (outcome !== Outcome.Mmio || !this.#mmio) return this.#fault(outcome, kind, gva, size);
     const width = (size * 8) as Width;
-    if (kind === "write") return this.#store(gva, size, BigInt.asUintN(size * 8, BigInt(number)));
-    return kind === "modify" ? this.#modify(gva, Modify.Add, 1n, 0n, width) : this.#load(gva, size, kind);
+    if (kind === "write") return this.#store(gva, size, value);
+    return kind === "modify"
+      ? this.#modify(gva, operation, value, expected, width)
+      : this.#load(gva, size, kind);
   }
 
   #used(base: number, entries: number): number {
@@ -581,4 +591,31 @@ function combine(op: Modify, old: bigint, value: bigint, expected: bigint, size:
     [Modify.CompareExchange]: () => (old === expected ? value : old),
   }[op]();
   return BigInt.asUintN(size * 8, next);
+}
+
+/** Refuses what cannot emulate a device, before it is asked to. */
+function checkHandler(handler: unknown): void {
+  const { read, write } = (
+    typeof handler === "object" && handler !== null ? handler : {}
+  ) as Partial<MmioHandler>;
+  if (typeof read === "function" && typeof write === "function") return;
+  const lacks =
+    typeof handler !== "object"
+      ? show(handler)
+      : `an object without ${typeof read === "function" ? "write" : "read"}()`;
+  throw new GuestMmuError("USAGE", {
+    message: `The MMIO handler is ${lacks}: it has to have read(gpa, size) and write(gpa, size, value).`,
+    hint: "Pass such an object, or null for none.",
+  });
+}
+
+/** What a handler's read answered, cut to the size of the access. */
+function answerOf(answer: unknown, gpa: Gpa, size: number): bigint {
+  if (typeof answer === "bigint") return BigInt.asUintN(size * 8, answer);
+  if (typeof answer === "number" && Number.isSafeInteger(answer))
+    return BigInt.asUintN(size * 8, BigInt(answer));
+  throw new GuestMmuError("USAGE", {
+    message: `The MMIO handler's read of ${size} bytes at gpa ${hex(gpa)} returned ${show(answer)}: it has to be a bigint or a safe integer.`,
+    hint: "Return the value of those bytes; 0, or all ones, where no device is.",
+  });
 }

@@ -1,6 +1,7 @@
 /** Widths of words, in bits, and the values that fit them. */
 
 import { GuestMmuError } from "../errors.js";
+import { show } from "./arguments.js";
 
 /** Bits of a word that a processor reads or writes at once. */
 export type Width = 8 | 16 | 32 | 64;
@@ -12,7 +13,7 @@ export function byteWidth(width: Width): 1 | 2 | 4 | 8 {
   if (width === 16) return 2;
   if (width === 8) return 1;
   throw new GuestMmuError("USAGE", {
-    message: `A width of ${String(width)} bits is not one of a processor's.`,
+    message: `The width is ${show(width)}: it has to be one of the numbers 8, 16, 32 and 64.`,
     hint: "Use 8, 16, 32 or 64.",
   });
 }
@@ -26,7 +27,7 @@ export function unsignedValue(value: bigint | number, width: Width): bigint {
     if (fits) return BigInt.asUintN(bits, value);
   }
   throw new GuestMmuError("USAGE", {
-    message: `${String(value)} is not a number of ${bits} bits.`,
+    message: `The value is ${show(value)}: it has to be a bigint or a number, an integer of ${bits} bits.`,
     hint: "Pass a bigint, or a number that is a safe integer, of that width.",
   });
 }

@@ -3,22 +3,23 @@
  * first: those of the configuration are known from the matrix, and every quantity has three digits.
  */
 
-import type { BenchComparison } from "../measure/compare.js";
-import type { RowConfig } from "../measure/matrix.js";
-import type { BenchPlan } from "../measure/options.js";
-import { PROFILE_NOTE } from "../measure/questions.js";
-import { configFromJson, type BenchDocument, type BenchRow, type LatencyJson } from "../measure/results.js";
+import { verdictOf, type BenchComparison } from "./compare.js";
+import type { RowConfig } from "./matrix.js";
+import type { BenchPlan } from "./options.js";
+import { PROFILE_NOTE } from "./questions.js";
+import { configFromJson, type BenchDocument, type BenchRow, type LatencyJson } from "./results.js";
 import type { TraceSummary } from "../trace/lackey.js";
-import { machineLine } from "./machine.js";
-import { renderTable, type Cell, type Column } from "./table.js";
+import { machineLine } from "./platform.js";
+import { renderTable, type Cell, type Column } from "../report/table.js";
 import {
   formatBytes,
   formatCount,
+  formatCounted,
   formatDurationNs,
   formatPercent,
   formatRate,
   formatRatio,
-} from "./units.js";
+} from "../report/units.js";
 
 /** Where an option has no meaning for a row. */
 const NONE = "-";
@@ -59,8 +60,10 @@ interface MeasuredColumn {
 
 const latency =
   (field: keyof LatencyJson) =>
-  (row: BenchRow): string =>
-    row.latency_ns === null ? "-" : formatDurationNs(row.latency_ns[field]);
+  ({ latency_ns: latencies }: BenchRow): string => {
+    const ns = latencies === null ? null : latencies[field];
+    return ns === null ? NONE : formatDurationNs(ns);
+  };
 
 const MEASURED_COLUMNS: readonly MeasuredColumn[] = [
   {
@@ -121,8 +124,8 @@ export class BenchTable {
     const seconds = (rows.length * (durationMs + plan.warmupMs)) / 1000;
     const about = seconds < 10 ? seconds.toFixed(1) : seconds.toFixed(0);
     return [
-      `guestmmu bench: ${what}${rows.length} row${rows.length === 1 ? "" : "s"} of ` +
-        `${formatDurationNs(durationMs * 1e6)} in ${samples} samples, about ${about} s, seed ${seed}`,
+      `guestmmu bench: ${what}${formatCounted(rows.length, "row")} of ` +
+        `${formatDurationNs(durationMs * 1e6)} in ${formatCounted(samples, "sample")}, about ${about} s, seed ${seed}`,
       ...(this.agreed.length ? [`in all rows: ${this.agreed.join(", ")}`] : []),
       "",
       this.line(
@@ -163,22 +166,23 @@ export class BenchTable {
   traceCounts(rows: readonly BenchRow[], trace: TraceSummary): string {
     const columns: Column[] = [
       ...this.configHeaders.map((header) => ({ header })),
-      ...["records", "passes", "distinct pages", "guest faults", "EPT faults", "TLB hits"].map(
+      ...["records", "passes", "distinct pages", "guest faults", "EPT faults", "TLB hits", "not made"].map(
         (header): Column => ({ header, align: "right" }),
       ),
     ];
-    const cells = rows
-      .filter((row) => row.config.question === "trace")
-      .map(({ config, counts }): Cell[] => [
-        ...this.configTexts(configFromJson(config)),
-        short(counts.operations),
-        (counts.operations / config.vcpus / trace.records.total).toFixed(1),
-        formatCount(trace.pages),
-        short(counts.guest_faults),
-        short(counts.faults),
-        share(counts.tlb_hits, counts.accesses),
-      ]);
-    return renderTable(columns, cells);
+    const traced = rows.filter((row) => row.config.question === "trace");
+    const cells = traced.map(({ config, counts }): Cell[] => [
+      ...this.configTexts(configFromJson(config)),
+      short(counts.operations),
+      (counts.operations / config.vcpus / trace.records.total).toFixed(1),
+      formatCount(trace.pages),
+      short(counts.guest_faults),
+      short(counts.faults),
+      share(counts.tlb_hits, counts.accesses),
+      short(counts.access_faults),
+    ]);
+    const failed = traced.some(({ counts }) => counts.access_faults > 0);
+    return [renderTable(columns, cells), ...(failed ? [NOT_MADE_NOTE] : [])].join("\n");
   }
 
   private line(
@@ -193,6 +197,9 @@ export class BenchTable {
       .trimEnd();
   }
 }
+
+const NOT_MADE_NOTE =
+  "Accesses not made drew a fault: the guest has nothing at their addresses (a kernel's own, such as vsyscall).";
 
 /** Work counts: unlike rates they do not depend on the machine. */
 const COUNT_COLUMNS: readonly { readonly header: string; readonly text: (row: BenchRow) => string }[] = [
@@ -231,10 +238,8 @@ function short(count: number): string {
 
 /** What follows the table: machine, seed, what the words mean, and what went wrong. */
 export function benchClosing(document: BenchDocument): string {
-  const operations = new Map(document.rows.map((row) => [row.config.question, row.operation]));
-  const counted = [...operations].map(([question, operation]) => `${question}: ${operation}`).join("; ");
   const meaning = [
-    `An operation is - ${counted}. Rates are of all vCPUs together, the median of the samples;`,
+    `An operation is: ${operationsOf(document.rows)}. Rates are of all vCPUs together, the median of the samples;`,
     "+- is half the distance between the quartiles. Latencies are of single operations, each a KVM_RUN of its own, timed in between",
     `and not counted in the rate; a reading of the clock (${formatDurationNs(document.timer.reading_ns)}) and a call of the core ` +
       `(${formatDurationNs(document.timer.call_ns)}) are part of them.`,
@@ -254,25 +259,40 @@ export function benchClosing(document: BenchDocument): string {
   return lines.join("\n");
 }
 
+/** `access (hit, miss); record (trace)`: what is counted, and by which questions. */
+function operationsOf(rows: readonly BenchRow[]): string {
+  const questions = new Map<string, Set<string>>();
+  for (const { operation, config } of rows) {
+    questions.set(operation, (questions.get(operation) ?? new Set()).add(config.question));
+  }
+  return [...questions].map(([operation, names]) => `${operation} (${[...names].join(", ")})`).join("; ");
+}
+
 /** A row in a few words, for messages. */
 export function rowName(row: RowConfig): string {
   const invalidate =
     row.invalidate === 0 ? "" : `, ${formatRate(row.invalidate)} invalidations of ${row.span}`;
-  return `${row.question}, ${row.vcpus} vCPU${row.vcpus === 1 ? "" : "s"}${invalidate}`;
+  return `${row.question}, ${formatCounted(row.vcpus, "vCPU")}${invalidate}`;
 }
 
 /** The trace that drives the vCPUs, before it does. */
 export function traceLines(trace: TraceSummary): string {
   const { lines, records } = trace;
-  const kinds = `${formatCount(records.fetch)} fetches, ${formatCount(records.read)} loads, ${formatCount(records.write)} stores, ${formatCount(records.readModifyWrite)} read-modify-writes`;
+  const kinds = [
+    formatCounted(records.fetch, "fetch", "fetches"),
+    formatCounted(records.read, "load"),
+    formatCounted(records.write, "store"),
+    formatCounted(records.readModifyWrite, "read-modify-write"),
+  ];
+  const compression = trace.compression === "none" ? "" : ` (${trace.compression})`;
   return [
-    `trace ${trace.path}: ${formatCount(lines.total)} lines${trace.compression === "none" ? "" : ` (${trace.compression})`}, ` +
-      `${formatCount(records.total)} records on ${formatCount(trace.pages)} pages`,
-    `      ${kinds}`,
+    `trace ${trace.path}: ${formatCounted(lines.total, "line")}${compression}, ` +
+      `${formatCounted(records.total, "record")} on ${formatCounted(trace.pages, "page")}`,
+    `      ${kinds.join(", ")}`,
     ...(lines.malformed === 0
       ? []
       : [
-          `      ${formatCount(lines.malformed)} malformed line${lines.malformed === 1 ? "" : "s"} left out:`,
+          `      ${formatCounted(lines.malformed, "malformed line")} left out:`,
           ...trace.malformed.map(
             ({ line, text, expected }) => `      ${trace.path}:${line}: ${expected}, found "${text}"`,
           ),
@@ -300,23 +320,37 @@ export function comparisonLines(comparison: BenchComparison, from: string): stri
     c.high === Infinity ? "-" : `${c.low.toFixed(2)} to ${c.high.toFixed(2)}`,
     belowThreshold ? `below ${comparison.threshold}` : c.verdict,
   ]);
-  const { onlyHere, onlyThere } = comparison;
+  const { onlyHere, onlyThere, undecided } = comparison;
   return [
     `against ${from}`,
-    renderTable(columns, cells),
-    ...(onlyHere ? [`${onlyHere} row${onlyHere === 1 ? "" : "s"} of this run not in it`] : []),
-    ...(onlyThere ? [`${onlyThere} row${onlyThere === 1 ? "" : "s"} of it not in this run`] : []),
+    cells.length === 0 ? "no row could be compared" : renderTable(columns, cells),
+    ...(undecided
+      ? [`${formatCounted(undecided, "row")} of both undecided: partial, or of too few samples`]
+      : []),
+    ...(onlyHere ? [`${formatCounted(onlyHere, "row")} of this run not in it`] : []),
+    ...(onlyThere ? [`${formatCounted(onlyThere, "row")} of it not in this run`] : []),
     ...comparison.warnings.map((warning) => `note: ${warning}`),
     ...thresholdLines(comparison),
   ].join("\n");
 }
 
-function thresholdLines({ rows, threshold }: BenchComparison): string[] {
+function thresholdLines(comparison: BenchComparison): string[] {
+  const { rows, threshold, undecided } = comparison;
   if (threshold === null) return [];
   const below = rows.filter((row) => row.belowThreshold).length;
-  return [
-    below === 0
-      ? `threshold ${threshold}: no row is shown to be below`
-      : `MISSED   threshold ${threshold}: ${below} row${below === 1 ? " is" : "s are"} shown to be below`,
-  ];
+  switch (verdictOf(comparison)) {
+    case "missed":
+      return [
+        `MISSED   threshold ${threshold}: ${below} row${below === 1 ? " is" : "s are"} shown to be below`,
+      ];
+    case "inconclusive":
+      return [
+        `INCONCLUSIVE   threshold ${threshold}: ` +
+          (rows.length === 0
+            ? "nothing was compared"
+            : `nothing can be said of ${formatCounted(undecided, "row")} that both runs have`),
+      ];
+    case "held":
+      return [`threshold ${threshold}: no row is shown to be below`];
+  }
 }

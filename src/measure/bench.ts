@@ -1,21 +1,23 @@
 /** A run of the bench from its plan to its document. Knows no terminal. */
 
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
 import { ABI_VERSION } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
-import { describeMachine } from "../report/machine.js";
-import { loadLackey, type TraceSummary } from "../trace/lackey.js";
+import { describeMachine, packageVersion } from "./platform.js";
+import { loadLackey } from "../trace/lackey.js";
 import { VcpuPool, type VcpuRun } from "../workers/index.js";
 import { Arena } from "./arena.js";
 import type { RowConfig } from "./matrix.js";
 import type { BenchPlan } from "./options.js";
-import { BENCH_SCHEMA, type BenchDocument, type BenchRow } from "./results.js";
+import { BENCH_SCHEMA, type BenchDocument, type BenchRow, type TraceJson } from "./results.js";
 import { measureRow } from "./row.js";
 import { shareTrace, threadsOf, type SharedTrace } from "./setup.js";
 import { measureTimer } from "./timer.js";
 
 /** What is told while a bench runs. */
 export interface BenchObserver {
+  /** Module, memory and threads are there: rows follow. */
+  onBegin?(): void;
   /** The threads of a row run. */
   onStart?(run: VcpuRun, row: RowConfig): void;
   /** A row is finished, or cut short. */
@@ -33,7 +35,7 @@ export interface BenchRunOptions extends BenchObserver {
 
 /** A trace that has been read. */
 export interface BenchTrace {
-  readonly summary: TraceSummary;
+  readonly summary: TraceJson;
   readonly shared: SharedTrace;
 }
 
@@ -42,7 +44,8 @@ export async function loadTrace(plan: BenchPlan): Promise<BenchTrace | null> {
   if (plan.trace === null) return null;
   try {
     const loaded = await loadLackey(plan.trace, { onMalformed: plan.skipMalformed ? "collect" : "throw" });
-    return { summary: loaded.summary, shared: shareTrace(loaded) };
+    const records_sha256 = createHash("sha256").update(loaded.bytes).digest("hex");
+    return { summary: { ...loaded.summary, records_sha256 }, shared: shareTrace(loaded) };
   } catch (error) {
     if (!(error instanceof GuestMmuError) || error.code !== "TRACE_MALFORMED") throw error;
     const hint =
@@ -58,13 +61,14 @@ export async function runBench(plan: BenchPlan, options: BenchRunOptions = {}): 
   const machine = describeMachine();
   // Before there are threads, which would take the core away from it.
   const timer = measureTimer();
-  const pool = new VcpuPool({ threads: Math.max(...plan.rows.map(threadsOf)) });
   const arena = new Arena();
+  const pool = new VcpuPool({ threads: Math.max(...plan.rows.map(threadsOf)) });
   const rows: BenchRow[] = [];
   let running: VcpuRun | null = null;
   const stop = (): void => running?.stop();
   signal?.addEventListener("abort", stop);
   try {
+    options.onBegin?.();
     for (const row of plan.rows) {
       if (signal?.aborted) break;
       const onStart = (run: VcpuRun): void => {
@@ -106,15 +110,4 @@ function notesOf(plan: BenchPlan, cores: number): string[] {
         `up to ${threads} threads on ${cores} core${cores === 1 ? "" : "s"}: they take turns, and latencies show it`,
       ]
     : [];
-}
-
-/** Version of the package. */
-export function packageVersion(): string {
-  const file = new URL("../../package.json", import.meta.url);
-  const { version } = JSON.parse(readFileSync(file, "utf8")) as { version?: string };
-  if (version !== undefined) return version;
-  throw new GuestMmuError("UNSUPPORTED", {
-    message: "package.json has no version.",
-    hint: "Install the package again.",
-  });
 }

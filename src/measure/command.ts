@@ -1,16 +1,23 @@
 /** `guestmmu bench` behind its options: reads, measures, prints, and says how it ended. */
 
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { GuestMmuError } from "../errors.js";
-import { BenchTable, benchClosing, comparisonLines, traceLines } from "../report/bench.js";
+import { usageError } from "../errors.js";
+import { BenchTable, benchClosing, comparisonLines, traceLines } from "./bench-text.js";
 import { startProgress, type Progress } from "../report/progress.js";
 import type { VcpuRun } from "../workers/index.js";
 import { loadTrace, runBench } from "./bench.js";
-import { compareDocuments, comparisonToJson, requireComparable, type BenchComparison } from "./compare.js";
+import {
+  compareDocuments,
+  comparisonToJson,
+  requireComparable,
+  verdictOf,
+  type BenchComparison,
+} from "./compare.js";
 import { LiveView } from "./live.js";
 import type { RowConfig } from "./matrix.js";
 import { planBench, type BenchOptionTexts, type BenchPlan } from "./options.js";
+import { OutputFile, reasonOf } from "./output.js";
 import { requireRoom } from "./setup.js";
 import { parseBenchDocument, type BenchDocument, type BenchRow } from "./results.js";
 
@@ -21,7 +28,7 @@ export interface BenchCommandOptions extends BenchOptionTexts {
 }
 
 /** How a run ended that was not refused. */
-export type BenchOutcome = "done" | "violation" | "threshold missed" | "interrupted";
+export type BenchOutcome = "done" | "violation" | "threshold missed" | "inconclusive" | "interrupted";
 
 /** How often live progress is drawn. */
 const PROGRESS_MS = 250;
@@ -39,14 +46,14 @@ export async function runBenchCommand(
   const plan = planBench(options, availableParallelism());
   const earlier =
     plan.compare === null ? null : parseBenchDocument(await readText(plan.compare), plan.compare);
-  if (earlier !== null) requireComparable(plan.rows, earlier, plan.compare!);
-  if (options.output !== undefined) await requireWritable(options.output);
   const trace = await loadTrace(plan);
   requireRoom(plan.rows, trace?.shared ?? null);
+  if (earlier !== null) {
+    requireComparable(plan.rows, trace?.summary.records_sha256 ?? null, earlier, plan.compare!);
+  }
+  const output = options.output === undefined ? null : await OutputFile.at(options.output);
   const table = new BenchTable(plan.rows);
   const print = (text: string): void => void (options.json || process.stdout.write(`${text}\n`));
-  if (trace !== null) print(`${traceLines(trace.summary)}\n`);
-  print(table.opening(plan));
 
   const interrupt = interruptible();
   const live = new Live(plan.rows.length);
@@ -56,6 +63,10 @@ export async function runBenchCommand(
       signal: interrupt.signal,
       command,
       trace,
+      onBegin: () => {
+        if (trace !== null) print(`${traceLines(trace.summary)}\n`);
+        print(table.opening(plan));
+      },
       onStart: (run, row) => live.watch(run, row),
       onRow: (row) => {
         live.rest();
@@ -73,14 +84,17 @@ export async function runBenchCommand(
   const json = `${JSON.stringify(document, null, 2)}\n`;
   if (options.json) process.stdout.write(json);
   else print(closing(table, document, comparison, plan));
-  if (options.output !== undefined) await writeFile(options.output, json);
+  await output?.write(json);
   return outcomeOf(document, comparison);
 }
 
 function outcomeOf(document: BenchDocument, comparison: BenchComparison | null): BenchOutcome {
   if (document.rows.some(({ problems }) => problems.length > 0)) return "violation";
   if (!document.complete) return "interrupted";
-  return comparison?.rows.some((row) => row.belowThreshold) ? "threshold missed" : "done";
+  if (comparison === null) return "done";
+  return ({ held: "done", missed: "threshold missed", inconclusive: "inconclusive" } as const)[
+    verdictOf(comparison)
+  ];
 }
 
 function closing(
@@ -101,33 +115,12 @@ async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {
-    throw unusable(
+    throw usageError(
       `${path} cannot be read (${reasonOf(cause)}).`,
       "Give the JSON of an earlier run: guestmmu bench --output FILE.",
       cause,
     );
   }
-}
-
-/** Before minutes of measuring, not after. */
-async function requireWritable(path: string): Promise<void> {
-  try {
-    await writeFile(path, "", { flag: "a" });
-  } catch (cause) {
-    throw unusable(
-      `${path} cannot be written (${reasonOf(cause)}).`,
-      "Give --output a file in a directory that is writable.",
-      cause,
-    );
-  }
-}
-
-function reasonOf(cause: unknown): string {
-  return (cause as NodeJS.ErrnoException).code ?? String(cause);
-}
-
-function unusable(message: string, hint: string, cause: unknown): GuestMmuError {
-  return new GuestMmuError("USAGE", { message, hint, cause });
 }
 
 /** A signal that the first Ctrl-C raises; the second one ends the process as if nobody listened. */

@@ -1,6 +1,6 @@
 /** What `guestmmu doctor` found, for a terminal. */
 
-import type { DoctorReport } from "../measure/doctor.js";
+import type { DoctorReport } from "./doctor.js";
 
 const MARKS = { ok: "ok  ", warning: "WARN", missing: "FAIL" } as const;
 

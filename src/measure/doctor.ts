@@ -7,6 +7,7 @@ import { compileModule } from "../core/module.js";
 import { ABI_VERSION } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { formatBytes, formatDurationNs } from "../report/units.js";
+import { packageVersion } from "./platform.js";
 
 export const DOCTOR_SCHEMA = "guestmmu-doctor/1";
 
@@ -36,9 +37,6 @@ const MEMORY_NEEDED = 96 * 1024 * 1024;
 
 /** Looks at everything; takes about a tenth of a second. */
 export async function examine(): Promise<DoctorReport> {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
   const checks = [
     checkNode(),
     checkSharedMemory(),
@@ -51,7 +49,7 @@ export async function examine(): Promise<DoctorReport> {
   ];
   return {
     schema: DOCTOR_SCHEMA,
-    guestmmu: version,
+    guestmmu: packageVersion(),
     fit: checks.every(({ status }) => status !== "missing"),
     checks,
   };
@@ -181,10 +179,11 @@ function linesOf(file: string): string[] {
 function checkModule(build: "release" | "lab"): DoctorCheck {
   const name = `${build} module`;
   try {
-    const bytes = readFileSync(new URL(`../../build/${build}.wasm`, import.meta.url)).byteLength;
     const begin = performance.now();
+    // First: it says what to do where the file is not there.
     compileModule(build);
     const ms = performance.now() - begin;
+    const bytes = readFileSync(new URL(`../../build/${build}.wasm`, import.meta.url)).byteLength;
     const found = `${formatBytes(bytes)}, ABI ${ABI_VERSION}, compiled in ${formatDurationNs(ms * 1e6)}`;
     if (build === "lab" || bytes <= MODULE_MAX_BYTES) return ok(name, found);
     return warning(

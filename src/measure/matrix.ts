@@ -3,7 +3,7 @@
  */
 
 import type { ProfileName } from "../core/profiles.js";
-import { GuestMmuError } from "../errors.js";
+import { usageError } from "../errors.js";
 import { formatBytes } from "../report/units.js";
 import {
   QUESTIONS,
@@ -121,20 +121,28 @@ function workloadsOf(question: QuestionName, axes: MatrixAxes): readonly (Worklo
 function refuse(row: RowConfig): void {
   const pages = row.memory / row.pageSize;
   if (!Number.isInteger(pages)) {
-    throw refusal(
+    throw usageError(
       `--memory ${formatBytes(row.memory)} is not a whole number of ${formatBytes(row.pageSize)} pages.`,
       `Give a multiple of ${formatBytes(row.pageSize)}.`,
     );
   }
   if (pages < row.vcpus) {
-    throw refusal(
+    throw usageError(
       `--memory ${formatBytes(row.memory)} is ${pages} page${pages === 1 ? "" : "s"} of ` +
         `${formatBytes(row.pageSize)}, fewer than the ${row.vcpus} vCPUs.`,
       `Give at least ${formatBytes(row.pageSize * row.vcpus)}, or fewer vCPUs.`,
     );
   }
+  const reach = row.pageSize > 4 * KIB ? TLB_LARGE_ENTRIES : TLB_ENTRIES;
+  if (row.question === "miss" && pages <= reach) {
+    throw usageError(
+      `--memory ${formatBytes(row.memory)} is ${pages} page${pages === 1 ? "" : "s"} of ${formatBytes(row.pageSize)}, which ` +
+        `the TLB of ${reach} entries can hold: question miss would measure hits.`,
+      `Give more than ${formatBytes(reach * row.pageSize)}, or other questions.`,
+    );
+  }
   if (row.span > pages) {
-    throw refusal(
+    throw usageError(
       `--span ${row.span} is more than the ${pages} pages of the region of question ${row.question} ` +
         `(${formatBytes(row.memory)} in pages of ${formatBytes(row.pageSize)}).`,
       row.question === "hit"
@@ -144,12 +152,8 @@ function refuse(row: RowConfig): void {
   }
 }
 
-function refusal(message: string, hint: string): GuestMmuError {
-  return new GuestMmuError("USAGE", { message, hint });
-}
-
-/** A text that is the same for rows that may be compared. */
-export function rowKey(row: RowConfig): string {
+/** A text that is the same for rows that may be compared. `trace`: the digest of what drives question `trace`. */
+export function rowKey(row: RowConfig, trace: string | null = null): string {
   return JSON.stringify([
     row.question,
     row.vcpus,
@@ -164,5 +168,6 @@ export function rowKey(row: RowConfig): string {
     row.zero,
     row.invalidate === 0 ? "-" : row.retry,
     row.poison,
+    row.question === "trace" ? trace : null,
   ]);
 }

@@ -2,7 +2,8 @@
  * From the words of the command line to a plan: every value checked, every combination either planned or refused.
  */
 
-import { GuestMmuError } from "../errors.js";
+import { usageError } from "../errors.js";
+import { INTERVAL_SAMPLES_MIN } from "../report/statistics.js";
 import { parseBytes, parseCounts, parseDurationMs, parsePageSizes, parseRates } from "../report/units.js";
 import { expandMatrix, type MatrixAxes, type RowConfig } from "./matrix.js";
 import {
@@ -130,7 +131,7 @@ export function planBench(texts: BenchOptionTexts, cores: number): BenchPlan {
   const samples = parseNumber("--samples", text("samples"), 1, 10_000, "intervals");
   const durationMs = parseDurationMs("--duration", text("duration"), { min: 10, max: 24 * 3600e3 });
   if (durationMs / samples < 1) {
-    throw usage(
+    throw usageError(
       `--duration ${text("duration")} is less than a millisecond for each of ${samples} samples.`,
       "Give a longer duration, or fewer samples.",
     );
@@ -154,7 +155,7 @@ function questionsOf(texts: BenchOptionTexts): QuestionName[] {
   const { question, trace } = texts;
   const accepted = QUESTION_NAMES.filter((name) => name !== "trace" || trace !== undefined);
   if (question !== undefined && trace === undefined && question.split(",").includes("trace")) {
-    throw usage(
+    throw usageError(
       "--question trace needs a trace.",
       "Add --trace FILE, for example --trace examples/ls.lackey.",
     );
@@ -171,7 +172,7 @@ function questionsOf(texts: BenchOptionTexts): QuestionName[] {
 function pageSizesOf(text: string): number[] {
   const sizes = parsePageSizes("--page-size", text);
   if (sizes.some((size) => size > 2 ** 21)) {
-    throw usage(
+    throw usageError(
       "--page-size: 1g pages cannot be measured: the host maps 4k and 2m pages.",
       "Give 4k, 2m, or 4k,2m.",
     );
@@ -184,7 +185,7 @@ function refuseUnused(texts: BenchOptionTexts, axes: MatrixAxes): void {
   const check = (given: boolean, option: string, use: PartialOption): void => {
     if (!given || axes.questions.some((name) => QUESTIONS[name].uses.has(use))) return;
     const users = QUESTION_NAMES.filter((name) => QUESTIONS[name].uses.has(use));
-    throw usage(
+    throw usageError(
       `${option} has no effect on ${axes.questions.join(", ")}.`,
       `Leave it out, or ask one of: ${users.join(", ")}.`,
     );
@@ -192,13 +193,16 @@ function refuseUnused(texts: BenchOptionTexts, axes: MatrixAxes): void {
   check(texts.workload !== undefined, "--workload", "workload");
   check(texts.writeMix !== undefined, "--write-mix", "writePercent");
   check(texts.memory !== undefined, "--memory", "memory");
+  if (texts.skipMalformed === true && texts.trace === undefined) {
+    throw usageError("--skip-malformed has no effect without a trace.", "Add --trace FILE, or leave it out.");
+  }
   const quiet = axes.invalidate.every((rate) => rate === 0);
   for (const [value, option] of [
     [texts.span, "--span"],
     [texts.retry, "--retry"],
   ] as const) {
     if (value === undefined || !quiet) continue;
-    throw usage(`${option} has no effect without invalidations.`, "Add --invalidate 10k, for example.");
+    throw usageError(`${option} has no effect without invalidations.`, "Add --invalidate 10k, for example.");
   }
 }
 
@@ -206,19 +210,22 @@ function thresholdOf(texts: BenchOptionTexts, samples: number): number | null {
   const { threshold, compare } = texts;
   if (threshold === undefined) return null;
   if (compare === undefined) {
-    throw usage(
+    throw usageError(
       "--threshold needs something to compare with.",
       "Add --compare FILE, the JSON of an earlier run.",
     );
   }
   const value = /^\d*\.?\d+$/.test(threshold) ? Number(threshold) : Number.NaN;
   if (!(value > 0 && value <= 100)) {
-    throw usage(`--threshold: cannot use "${threshold}".`, "--threshold takes a ratio above 0 such as 0.9.");
+    throw usageError(
+      `--threshold: cannot use "${threshold}".`,
+      "--threshold takes a ratio above 0 such as 0.9.",
+    );
   }
-  if (samples < 5) {
-    throw usage(
-      `--threshold with ${samples} samples would never fail: fewer than 5 show nothing.`,
-      "Give --samples 5 or more.",
+  if (samples < INTERVAL_SAMPLES_MIN) {
+    throw usageError(
+      `--threshold with ${samples} samples would never fail: fewer than ${INTERVAL_SAMPLES_MIN} show nothing.`,
+      `Give --samples ${INTERVAL_SAMPLES_MIN} or more.`,
     );
   }
   return value;
@@ -234,12 +241,13 @@ function parseNames<const Name extends string>(
   for (const item of text.split(",").map((part) => part.trim().toLowerCase())) {
     const name = accepted.find((candidate) => candidate === item);
     if (name === undefined) {
-      throw usage(
+      throw usageError(
         `${option}: cannot use "${text}"${item === text ? "" : ` (at "${item}")`}.`,
         `${option} takes ${accepted.join(", ")}, with commas between them.`,
       );
     }
-    if (names.includes(name)) throw usage(`${option}: "${name}" is there twice.`, "Give each value once.");
+    if (names.includes(name))
+      throw usageError(`${option}: "${name}" is there twice.`, "Give each value once.");
     names.push(name);
   }
   return names;
@@ -248,12 +256,8 @@ function parseNames<const Name extends string>(
 function parseNumber(option: string, text: string, min: number, max: number, what: string): number {
   const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
   if (value >= min && value <= max) return value;
-  throw usage(
+  throw usageError(
     `${option}: cannot use "${text}".`,
     `${option} takes a whole number from ${min} to ${max} (${what}).`,
   );
-}
-
-function usage(message: string, hint: string): GuestMmuError {
-  return new GuestMmuError("USAGE", { message, hint });
 }

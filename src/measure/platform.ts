@@ -1,8 +1,10 @@
 /** The machine that a run was made on: figures mean nothing without it. */
 
+import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, platform, release, totalmem } from "node:os";
-import type { MachineJson } from "../measure/results.js";
-import { formatBytes } from "./units.js";
+import { GuestMmuError } from "../errors.js";
+import type { MachineJson } from "./results.js";
+import { formatBytes } from "../report/units.js";
 
 /** Describes this machine as it is now. */
 export function describeMachine(): MachineJson {
@@ -26,4 +28,15 @@ export function machineLine(machine: MachineJson): string {
     `Node ${node} (V8 ${v8.split("-")[0]!})`,
     ...(load === null ? [] : [`load ${load} at the start`]),
   ].join(" · ");
+}
+
+/** Version of the package. */
+export function packageVersion(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, "utf8")) as { version?: string };
+  if (version !== undefined) return version;
+  throw new GuestMmuError("UNSUPPORTED", {
+    message: "package.json has no version.",
+    hint: "Install the package again.",
+  });
 }

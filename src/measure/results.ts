@@ -4,7 +4,7 @@
  * Units stand last in a name. A field is never reused with another meaning under the same schema name.
  */
 
-import { GuestMmuError } from "../errors.js";
+import { usageError, type GuestMmuError } from "../errors.js";
 import type { TraceSummary } from "../trace/lackey.js";
 import type { RowConfig } from "./matrix.js";
 import { QUESTION_NAMES } from "./questions.js";
@@ -31,10 +31,16 @@ export interface BenchDocument {
   readonly timer: TimerJson;
   readonly notes: readonly string[];
   /** The trace that drove the vCPUs, if one did. */
-  readonly trace: TraceSummary | null;
+  readonly trace: TraceJson | null;
   readonly rows: readonly BenchRow[];
   /** With `--compare`: this run against the earlier one. */
   readonly comparison?: ComparisonJson;
+}
+
+/** A trace: what it consists of, and which one it is. */
+export interface TraceJson extends TraceSummary {
+  /** SHA-256 of its records, in hexadecimal: rows that were driven by other accesses are not compared. */
+  readonly records_sha256: string;
 }
 
 /** Ratios of the rows that both runs have measured in full. */
@@ -56,6 +62,8 @@ export interface ComparisonJson {
   }[];
   readonly rows_only_here: number;
   readonly rows_only_there: number;
+  /** Rows of both runs for which the comparison can show nothing: partial on a side, or of too few samples. */
+  readonly rows_undecided: number;
   readonly warnings: readonly string[];
 }
 
@@ -141,17 +149,20 @@ export interface BenchRow {
 export interface RateJson {
   readonly samples: readonly number[];
   readonly median: number | null;
-  /** Half the distance between the quartiles, over the median. */
+  /** Half the distance between the quartiles, over the median; null for fewer than 4 samples. */
   readonly spread: number | null;
 }
 
-/** Percentiles of single operations that were timed one by one, with the cost of one clock reading in each. */
+/**
+ * Percentiles of single operations that were timed one by one, with the cost of one clock reading in each. null where
+ * fewer than 5 of `count` can be expected beyond: p50 takes 10, p90 50, p99 500, p99.9 5,000.
+ */
 export interface LatencyJson {
   readonly count: number;
-  readonly p50: number;
-  readonly p90: number;
-  readonly p99: number;
-  readonly p99_9: number;
+  readonly p50: number | null;
+  readonly p90: number | null;
+  readonly p99: number | null;
+  readonly p99_9: number | null;
   readonly max: number;
 }
 
@@ -174,10 +185,7 @@ export function configFromJson(json: RowConfigJson): RowConfig {
  */
 export function parseBenchDocument(text: string, from: string): BenchDocument {
   const unusable = (what: string): GuestMmuError =>
-    new GuestMmuError("USAGE", {
-      message: `${from}: ${what}.`,
-      hint: "Give a file that `guestmmu bench --output FILE` has written.",
-    });
+    usageError(`${from}: ${what}.`, "Give a file that `guestmmu bench --output FILE` has written.");
   let value: unknown;
   try {
     value = JSON.parse(text);

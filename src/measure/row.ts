@@ -8,7 +8,12 @@ import {
   HISTOGRAM_SUB_SHIFT,
   Stat,
 } from "../core/layout.generated.js";
-import { percentilesFromHistogram, summary } from "../report/statistics.js";
+import {
+  SPREAD_SAMPLES_MIN,
+  percentilesFromHistogram,
+  summary,
+  supportsPercentile,
+} from "../report/statistics.js";
 import type { ActorReport, RunReport, VcpuPool, VcpuRun } from "../workers/index.js";
 import type { Arena } from "./arena.js";
 import type { RowConfig } from "./matrix.js";
@@ -92,7 +97,8 @@ function rateOf(vcpus: readonly ActorReport[]): RateJson {
   }
   if (samples.length === 0) return { samples, median: null, spread: null };
   const { median, spread } = summary(samples);
-  return { samples, median, spread: Number.isFinite(spread) ? spread : null };
+  const hasSpread = samples.length >= SPREAD_SAMPLES_MIN && Number.isFinite(spread);
+  return { samples, median, spread: hasSpread ? spread : null };
 }
 
 function invalidationRate(actors: readonly ActorReport[]): number {
@@ -173,8 +179,17 @@ function latencyOf(setup: Setup, vcpus: number): LatencyJson | null {
     bucketLow(bucket + 1),
   );
   if (total === 0n) return null;
-  const [p50, p90, p99, p999] = percentiles.map(({ value }) => Math.min(value!, Number(max)));
-  return { count: Number(total), p50: p50!, p90: p90!, p99: p99!, p99_9: p999!, max: Number(max) };
+  const [p50, p90, p99, p999] = percentiles.map(({ percentile, value }) =>
+    supportsPercentile(percentile, Number(total)) ? Math.min(value!, Number(max)) : null,
+  );
+  return {
+    count: Number(total),
+    p50: p50 ?? null,
+    p90: p90 ?? null,
+    p99: p99 ?? null,
+    p99_9: p999 ?? null,
+    max: Number(max),
+  };
 }
 
 /** Smallest value that counts in a bucket (assembly/layout/histogram.ts). */

@@ -1,7 +1,7 @@
 /** From a row of the matrix to a machine, and what its threads are to do. */
 
 import { MACHINE_SIZE_MAX, PAGE_SIZE, PAGE_STRUCT_SIZE } from "../core/layout.generated.js";
-import { GuestMmuError } from "../errors.js";
+import { usageError } from "../errors.js";
 import type { Machine } from "../machine/machine.js";
 import { formatBytes } from "../report/units.js";
 import type { LoadedTrace } from "../trace/lackey.js";
@@ -115,12 +115,11 @@ export function requireRoom(rows: readonly RowConfig[], trace: SharedTrace | nul
     const bytes =
       framesOf(row, spec) * (PAGE_SIZE + PAGE_STRUCT_SIZE) + (row.vcpus + HOST_THREADS) * BATCH_MAX;
     if (bytes <= MACHINE_SIZE_MAX) continue;
-    throw new GuestMmuError("USAGE", {
-      message:
-        `Question ${row.question} with ${row.vcpus} vCPU${row.vcpus === 1 ? "" : "s"} needs ${formatBytes(spec.memory)} of ` +
+    throw usageError(
+      `Question ${row.question} with ${row.vcpus} vCPU${row.vcpus === 1 ? "" : "s"} needs ${formatBytes(spec.memory)} of ` +
         `guest memory (${row.region}), more than a machine has room for (${formatBytes(Number(MACHINE_SIZE_MAX))}, tables included).`,
-      hint: "Give less --memory, smaller pages, fewer vCPUs, or --region shared.",
-    });
+      "Give less --memory, smaller pages, fewer vCPUs, or --region shared.",
+    );
   }
 }
 

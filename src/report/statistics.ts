@@ -5,7 +5,7 @@
  */
 
 import { medianSorted, quantileSorted } from "simple-statistics";
-import { GuestMmuError } from "../errors.js";
+import { usageError } from "../errors.js";
 
 /** Order statistics of a set of samples, in the unit of the samples. */
 export interface Summary {
@@ -66,6 +66,17 @@ export interface CompareOptions extends IntervalOptions {
  */
 export const INTERVAL_SAMPLES_MIN = 5;
 
+/** Fewer samples than this have no spread: their quartiles lie between the same two of them. */
+export const SPREAD_SAMPLES_MIN = 4;
+
+/** A percentile stands for nothing unless this many samples can be expected beyond it. */
+export const TAIL_SAMPLES_MIN = 5;
+
+/** Whether so many samples support a percentile: p50 from 10 on, p90 from 50, p99 from 500, p99.9 from 5,000. */
+export function supportsPercentile(percentile: number, samples: number): boolean {
+  return Math.round((100 - percentile) * 1000) * samples >= TAIL_SAMPLES_MIN * 100_000;
+}
+
 /**
  * Summarises at least one finite sample.
  *
@@ -100,7 +111,7 @@ export function ratio(
   options: IntervalOptions = {},
 ): RatioEstimate {
   if (a.length !== b.length) {
-    throw usage(
+    throw usageError(
       `Paired samples differ in number: ${a.length} and ${b.length}.`,
       "Take the samples in pairs.",
     );
@@ -182,7 +193,8 @@ export function percentilesFromHistogram(
   const runningTotals: bigint[] = [];
   let total = 0n;
   for (const count of counts) {
-    if (count < 0n) throw usage(`A histogram bucket holds ${count} samples.`, "Pass counts of at least 0.");
+    if (count < 0n)
+      throw usageError(`A histogram bucket holds ${count} samples.`, "Pass counts of at least 0.");
     runningTotals.push((total += count));
   }
   const bucketOfRank = (rank: bigint): number => runningTotals.findIndex((running) => running >= rank);
@@ -201,7 +213,7 @@ export function percentilesFromHistogram(
 function rankOf(percentile: number, total: bigint): bigint {
   const thousandths = Math.round(percentile * 1000);
   if (!(thousandths >= 1 && thousandths <= 100_000) || Math.abs(thousandths - percentile * 1000) > 1e-6) {
-    throw usage(
+    throw usageError(
       `Percentile ${percentile} is not one that can be computed.`,
       "Ask for percentiles above 0 and up to 100, with at most three decimals.",
     );
@@ -220,10 +232,13 @@ function interval(
 ): RatioEstimate {
   const { confidence = 0.95, resamples = 2000, seed = 1 } = options;
   if (!(confidence > 0 && confidence < 1)) {
-    throw usage(`Confidence ${confidence} is not between 0 and 1.`, "Use 0.95, for example.");
+    throw usageError(`Confidence ${confidence} is not between 0 and 1.`, "Use 0.95, for example.");
   }
   if (!(Number.isInteger(resamples) && resamples >= 100 && resamples <= 1_000_000)) {
-    throw usage(`${resamples} bootstrap resamples are not possible.`, "Use 100 to 1000000; 2000 will do.");
+    throw usageError(
+      `${resamples} bootstrap resamples are not possible.`,
+      "Use 100 to 1000000; 2000 will do.",
+    );
   }
   if (samples < INTERVAL_SAMPLES_MIN) {
     return { ratio: estimate, low: 0, high: Infinity, confidence, n: samples };
@@ -272,18 +287,14 @@ function ascending(a: number, b: number): number {
 
 /** A sorted copy, once it is certain that there are samples and that all are finite and above `floor`. */
 function sortedSamples(name: string, samples: readonly number[], floor: number): number[] {
-  if (samples.length === 0) throw usage(`No samples in ${name}.`, "Measure at least once.");
+  if (samples.length === 0) throw usageError(`No samples in ${name}.`, "Measure at least once.");
   const index = samples.findIndex((value) => !(Number.isFinite(value) && value > floor));
   if (index >= 0) {
     const kind = floor === 0 ? "a finite number above 0" : "a finite number";
-    throw usage(
+    throw usageError(
       `Sample ${index} of ${name} is ${samples[index]}, not ${kind}.`,
       "Leave out runs that measured nothing before they are compared.",
     );
   }
   return [...samples].sort(ascending);
-}
-
-function usage(message: string, hint: string): GuestMmuError {
-  return new GuestMmuError("USAGE", { message, hint });
 }

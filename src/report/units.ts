@@ -4,7 +4,7 @@
  * Decimal prefixes (k, M, G) count events; binary ones (KiB, MiB, `4k` as a page size) measure memory.
  */
 
-import { GuestMmuError } from "../errors.js";
+import { usageError, type GuestMmuError } from "../errors.js";
 
 /** U+202F groups digits without ending a word: `awk` still sees one field, and no line breaks inside. */
 const GROUP_SEPARATOR = "\u202f";
@@ -36,6 +36,11 @@ export function formatCount(count: number | bigint): string {
   const digits = typeof count === "bigint" ? count.toString() : BigInt(Math.round(count)).toString();
   const length = digits.startsWith("-") ? digits.length - 1 : digits.length;
   return length < 5 ? digits : digits.replace(/\B(?=(?:\d{3})+$)/g, GROUP_SEPARATOR);
+}
+
+/** A count with its noun: `1 row`, `12 345 rows`. */
+export function formatCounted(count: number, singular: string, plural = `${singular}s`): string {
+  return `${formatCount(count)} ${count === 1 ? singular : plural}`;
 }
 
 /** A ratio: `0.87 x`, `12.4 x`, `310 x`. Infinity (no upper bound) is `inf x`. */
@@ -216,8 +221,5 @@ function quantity(text: string, suffixes: Suffixes, bounds: Required<Bounds>): n
 
 function rejected(option: string, text: string, accepted: string, item?: string): GuestMmuError {
   const part = item === undefined || item === text ? "" : ` (at "${item.trim()}")`;
-  return new GuestMmuError("USAGE", {
-    message: `${option}: cannot use "${text}"${part}.`,
-    hint: `${option} takes ${accepted}.`,
-  });
+  return usageError(`${option}: cannot use "${text}"${part}.`, `${option} takes ${accepted}.`);
 }

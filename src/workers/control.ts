@@ -9,6 +9,7 @@
  *        samples of each actor: (operations, busy ms) pairs of f64, `samplesMax` of them
  */
 
+import { type WasmMemory } from "../core/wasm.js";
 import { ACTOR_SIZE, ACTOR_STATS, HEADER_OFFSET_ACTORS_BASE, STAT_COUNT } from "../core/layout.generated.js";
 
 /** Shared words, as indices of 32-bit words. */
@@ -65,6 +66,7 @@ export class RunControl {
   private readonly doubles: Float64Array;
   private readonly quads: BigUint64Array;
   private readonly samplesMax: number;
+  private readonly clock = new SharedClock();
 
   constructor(
     readonly buffer: SharedArrayBuffer,
@@ -168,13 +170,13 @@ export class RunControl {
   }
 
   /** Keeps the counters of the machine's actor `index` as those of actor `i` at its begin. */
-  beginCounts(i: number, memory: WebAssembly.Memory, index: number): void {
+  beginCounts(i: number, memory: WasmMemory, index: number): void {
     this.quads.set(countersOf(memory, index), this.counts(i));
     this.doubles[this.line(i) + Line.State] = BEGUN;
   }
 
   /** Likewise at its end. */
-  endCounts(i: number, memory: WebAssembly.Memory, index: number): void {
+  endCounts(i: number, memory: WasmMemory, index: number): void {
     this.quads.set(countersOf(memory, index), this.counts(i) + STAT_COUNT);
     this.doubles[this.line(i) + Line.State] = ENDED;
   }
@@ -189,7 +191,7 @@ export class RunControl {
   }
 
   /** What actor `i`, which is the machine's actor `index`, has measured up to now. */
-  measure(i: number, memory: WebAssembly.Memory, index: number): ActorMeasure {
+  measure(i: number, memory: WasmMemory, index: number): ActorMeasure {
     const line = this.line(i);
     const pairs = this.pairs(i);
     const d = this.doubles;
@@ -201,12 +203,23 @@ export class RunControl {
       samples,
       operations: d[line + Line.Operations]!,
       busyMs: d[line + Line.BusyMs]!,
-      wallMs: Math.max(0, d[line + Line.LastMs]! - d[line + Line.FirstMs]!),
+      wallMs: this.wallMs(line),
       counts: this.risen(i, memory, index),
     };
   }
 
-  private risen(i: number, memory: WebAssembly.Memory, index: number): number[] {
+  /** Up to now while the actor is at it: a reader of a run under way has the clock of all threads. */
+  private wallMs(line: number): number {
+    const {
+      [line + Line.State]: state,
+      [line + Line.FirstMs]: first,
+      [line + Line.LastMs]: last,
+    } = this.doubles;
+    const end = state === BEGUN ? this.clock.now() : last!;
+    return state === 0 ? 0 : Math.max(0, end - first!);
+  }
+
+  private risen(i: number, memory: WasmMemory, index: number): number[] {
     const state = this.doubles[this.line(i) + Line.State]!;
     if (state === 0) return Array.from({ length: STAT_COUNT }, () => 0);
     const at = this.counts(i);
@@ -229,7 +242,7 @@ export class RunControl {
 }
 
 /** The counters of an actor: its own line, which anybody may read while it writes. */
-function countersOf(memory: WebAssembly.Memory, index: number): BigUint64Array {
+function countersOf(memory: WasmMemory, index: number): BigUint64Array {
   const { buffer } = memory;
   const actors = new DataView(buffer).getUint32(HEADER_OFFSET_ACTORS_BASE, true);
   return new BigUint64Array(buffer, actors + index * ACTOR_SIZE + ACTOR_STATS, STAT_COUNT);

@@ -3,7 +3,7 @@
  * entry needs neither.
  */
 
-export { VcpuPool, VcpuRun, type RunOptions } from "./pool.js";
+export { VcpuPool, VcpuRun } from "./pool.js";
 export type { ActorMeasure } from "./control.js";
 export type {
   ActorPlan,
@@ -11,6 +11,7 @@ export type {
   CyclePlan,
   InvalidatePlan,
   PopulatePlan,
+  RunOptions,
   RunPlan,
   RunReport,
   HostRange,

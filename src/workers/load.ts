@@ -16,8 +16,11 @@ import {
   POOL_TABLE_COUNT,
   Workload,
 } from "../core/layout.generated.js";
-import { GuestMmuError } from "../errors.js";
+import { GuestMmuError, usageError } from "../errors.js";
+import { checkOptions, choice, integer } from "../machine/arguments.js";
 import type { Machine } from "../machine/machine.js";
+import { MACHINE_LIMITS } from "../machine/options.js";
+import { checkMachine, oneOf, SEED_MAX } from "./check.js";
 import type { HostRange } from "./plan.js";
 
 /** Sizes of pages that host and guest map the region with. */
@@ -72,6 +75,19 @@ const FRAMES_PER_ACTOR = POOL_READY_MAX + GATHER_MAX;
 /** A shifting working set is this part of its window, and moves on by a quarter of itself. */
 const SHIFT_SET = 16;
 
+/** Bytes of a region: more than any machine can back. */
+const MEMORY_MAX = 2 ** 40;
+
+/** A guest's spec with its default filled in. */
+function checkGuest(spec: GuestSpec): Required<GuestSpec> {
+  checkOptions("guest", spec, ["memory", "pageSize"]);
+  const { memory, pageSize = PAGE_SIZE } = spec;
+  oneOf("pageSize", pageSize, [PAGE_SIZE, LARGE_PAGE]);
+  integer("memory", memory, pageSize, MEMORY_MAX);
+  if (memory % pageSize === 0) return { memory, pageSize };
+  throw usageError(`memory is ${memory}: it has to be whole pages of ${pageSize} bytes.`, "Give a multiple.");
+}
+
 /** Bytes of guest RAM behind a region: the region, the guest's own tables, and room to align. */
 function ramSizeFor(spec: GuestSpec): number {
   const bytes = spec.memory + spec.memory / 64 + 2 * LARGE_PAGE;
@@ -90,10 +106,17 @@ export class LoadedGuest {
   readonly #machine: Machine;
   readonly #freeBefore: number;
 
-  /** Frames that a machine needs for such a guest: `Machine.create({ frames, ... })`. */
+  /**
+   * Frames that a machine needs for such a guest: `Machine.create({ frames, ... })`.
+   *
+   * @throws GuestMmuError `USAGE` for a region that is not whole pages, and for counts that no machine has.
+   */
   static frames(spec: GuestSpec, vcpus: number, hostThreads: number): number {
-    const ram = ramSizeFor(spec) / PAGE_SIZE;
-    const perActor = FRAMES_PER_ACTOR + (spec.pageSize === LARGE_PAGE ? 4 * 512 : 0);
+    const checked = checkGuest(spec);
+    integer("vcpus", vcpus, 1, MACHINE_LIMITS.vcpus.maximum);
+    integer("hostThreads", hostThreads, 1, MACHINE_LIMITS.hostThreads.maximum);
+    const ram = ramSizeFor(checked) / PAGE_SIZE;
+    const perActor = FRAMES_PER_ACTOR + (checked.pageSize === LARGE_PAGE ? 4 * 512 : 0);
     // Tables of the host and of EPT: an entry each for every page, and a few above them.
     return Math.ceil(ram + 2 * (ram / 512) + 256 + (vcpus + hostThreads) * perActor);
   }
@@ -105,10 +128,8 @@ export class LoadedGuest {
    * @throws GuestMmuError `USAGE` for a region that is not whole pages, and what the machine throws.
    */
   static boot(machine: Machine, spec: GuestSpec): LoadedGuest {
-    const { memory, pageSize = 4096 } = spec;
-    if (!Number.isInteger(memory) || memory <= 0 || memory % pageSize !== 0) {
-      throw usage(`A region of ${memory} bytes is not whole pages of ${pageSize}.`, "Give a multiple.");
-    }
+    checkMachine(machine);
+    const { memory, pageSize } = checkGuest(spec);
     const { calls } = machine.core;
     const free = calls.hostFreeFrames();
     const length = BigInt(ramSizeFor(spec));
@@ -144,34 +165,30 @@ export class LoadedGuest {
     this.region = { hva: regionHva, length: BigInt(pages * pageSize) };
   }
 
-  /** Gives a vCPU its window, order and mix, for plans `run`, `populate` and `cycle`. */
+  /**
+   * Gives a vCPU its window, order and mix, for plans `run`, `populate` and `cycle`.
+   *
+   * @throws GuestMmuError `USAGE` for a vCPU, pages or a mix that are not there.
+   */
   configure(vcpu: number, spec: WindowSpec = {}): void {
-    const {
-      first = 0,
-      pages = this.pages - first,
-      workload = "uniform",
-      writePercent = 100,
-      seed = 1,
-    } = spec;
-    this.#range(first, pages);
+    this.#checkVcpu(vcpu);
+    checkOptions("window", spec, ["first", "pages", "workload", "writePercent", "seed"]);
+    const { first, pages, seed } = this.#checkWindow(spec);
+    const { workload = "uniform", writePercent = 100 } = spec;
+    const order = choice("workload", WORKLOADS, workload);
+    integer("writePercent", writePercent, 0, 100);
     const gva = REGION_GVA + BigInt(first) * BigInt(this.pageSize);
     const calls = this.#calls;
     calls.driveWindow(vcpu, BigInt(seed), gva, pages, Math.log2(this.pageSize));
     const set = Math.max(1, Math.floor(pages / SHIFT_SET));
-    calls.driveWorkload(
-      vcpu,
-      WORKLOADS[workload],
-      writePercent * 10,
-      set,
-      Math.max(1, set >> 2),
-      set * SHIFT_SET,
-    );
+    calls.driveWorkload(vcpu, order, writePercent * 10, set, Math.max(1, set >> 2), set * SHIFT_SET);
     calls.driveCycleChunk(vcpu, 1, this.ram.hva);
     if (workload === "chase") this.#toEnd(vcpu, (count) => calls.driveBuildChase(vcpu, count));
   }
 
   /** Touches every page of a vCPU's window: what a steady state begins from. */
   touch(vcpu: number): void {
+    this.#checkVcpu(vcpu);
     this.#calls.driveRewind(vcpu);
     this.#toEnd(vcpu, (count) => this.#calls.drivePopulate(vcpu, count));
   }
@@ -179,10 +196,14 @@ export class LoadedGuest {
   /**
    * Tells a host thread what to invalidate. Single spans of small pages are drawn at random; spans of large pages come
    * one after another, so that none begins in the middle of a page.
+   *
+   * @throws GuestMmuError `USAGE` for a host thread or pages that are not there.
    */
   configureInvalidator(host: number, spec: InvalidateSpec = {}): void {
-    const { span = 1, first = 0, pages = this.pages - first, seed = 1 } = spec;
-    this.#range(first, pages);
+    integer("host", host, 0, this.#machine.configuration.hostThreads - 1);
+    checkOptions("span", spec, ["span", "first", "pages", "seed"]);
+    const { first, pages, seed } = this.#checkWindow(spec);
+    const span = integer("span", spec.span ?? 1, 1, pages);
     const small = this.pageSize / PAGE_SIZE;
     const actor = this.#machine.configuration.vcpus + host;
     const order = small === 1 ? Workload.Uniform : Workload.Sequential;
@@ -221,19 +242,17 @@ export class LoadedGuest {
     return count;
   }
 
-  #range(first: number, pages: number): void {
-    if (
-      Number.isInteger(first) &&
-      Number.isInteger(pages) &&
-      first >= 0 &&
-      pages >= 1 &&
-      first + pages <= this.pages
-    )
-      return;
-    throw usage(
-      `Pages ${first} to ${first + pages} are not in the region of ${this.pages}.`,
-      "Name pages of the region.",
-    );
+  #checkVcpu(vcpu: number): void {
+    integer("vcpu", vcpu, 0, this.#machine.configuration.vcpus - 1);
+  }
+
+  /** Pages of the region, and a seed. */
+  #checkWindow(spec: WindowSpec | InvalidateSpec): { first: number; pages: number; seed: number } {
+    const { first = 0, pages, seed = 1 } = spec;
+    integer("first", first, 0, this.pages - 1);
+    const rest = this.pages - first;
+    integer("seed", seed, 0, SEED_MAX);
+    return { first, pages: integer("pages", pages ?? rest, 1, rest), seed };
   }
 
   #toEnd(vcpu: number, slice: (count: number) => number): void {
@@ -256,8 +275,4 @@ function check(what: string, status: number): void {
     message: `The guest could not ${what} (guest status ${status}).`,
     hint: "Create the machine with LoadedGuest.frames(...) frames or more.",
   });
-}
-
-function usage(message: string, hint: string): GuestMmuError {
-  return new GuestMmuError("USAGE", { message, hint });
 }

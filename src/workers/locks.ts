@@ -1,5 +1,6 @@
 /** Who holds the locks of a machine, read from its memory: what to say of a thread that died. */
 
+import { type WasmMemory } from "../core/wasm.js";
 import {
   ACTOR_SHIFT,
   GRACE_MMAP_READER,
@@ -39,7 +40,7 @@ const RW_LOCKS: readonly (readonly [name: string, address: number, reader: numbe
 const OWNER_BITS = 0x7fffffff;
 
 /** Locks that the actor with this index holds. */
-export function locksHeldBy(memory: WebAssembly.Memory, actor: number): string[] {
+export function locksHeldBy(memory: WasmMemory, actor: number): string[] {
   const words = new Uint32Array(memory.buffer);
   const word = (address: number): number => Atomics.load(words, address / 4);
   const owner = actor + 1;

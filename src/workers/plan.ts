@@ -1,16 +1,28 @@
 /** What one thread is to do: the message that starts it, and the report that ends it. */
 
+import { type WasmMemory, type WasmModule } from "../core/wasm.js";
 import type { GuestMmuErrorJson } from "../errors.js";
 import type { ActorMeasure } from "./control.js";
 
+/** Bytes of a record of a trace (assembly/drive/trace.ts). The reader of traces is not loaded into threads. */
+export const TRACE_RECORD_BYTES = 16;
+
 /** What the threads of a run have in common. */
 export interface RunTiming {
-  /** Length of the timed part, and the number of samples that it is cut into. */
+  /** Length of the timed part, up to a week, and the number of samples that it is cut into. */
   readonly durationMs: number;
-  /** Default 10. */
+  /** 1 to 10,000. Default 10. */
   readonly samples?: number;
   /** Untimed running before it, for V8 to compile what is run. Default 50. */
   readonly warmupMs?: number;
+}
+
+/** Options of one run. */
+export interface RunOptions extends RunTiming {
+  /** Start of all random sequences, a 32-bit unsigned integer. Default 1. */
+  readonly seed?: number;
+  /** Stops the run; `finished` then rejects with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A vCPU that runs the workload it was configured with (`driveWindow`, `driveWorkload`): an operation is an access. */
@@ -81,8 +93,8 @@ export type ActorPlan = RunPlan | PopulatePlan | CyclePlan | TracePlan | Invalid
 
 /** Message to a thread. */
 export interface ActorTask {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
+  readonly module: WasmModule;
+  readonly memory: WasmMemory;
   /** Index of the actor in the machine: vCPUs first, then host threads. */
   readonly actor: number;
   /** Its number in this run, and how many there are. */

@@ -2,8 +2,10 @@
 
 import { Piscina } from "piscina";
 import { HEADER_ABORT, HEADER_STOP } from "../core/layout.generated.js";
-import { GuestMmuError } from "../errors.js";
+import { GuestMmuError, usageError } from "../errors.js";
 import type { Machine } from "../machine/machine.js";
+import { checkOptions, integer } from "../machine/arguments.js";
+import { checkMachine, checkPlans, checkRunOptions, THREADS_MAX, type CheckedOptions } from "./check.js";
 import { RunControl } from "./control.js";
 import { locksHeldBy } from "./locks.js";
 import {
@@ -12,17 +14,9 @@ import {
   type ActorPlan,
   type ActorReport,
   type ActorTask,
+  type RunOptions,
   type RunReport,
-  type RunTiming,
 } from "./plan.js";
-
-/** Options of one run. */
-export interface RunOptions extends RunTiming {
-  /** Start of all random sequences, a 32-bit unsigned integer. Default 1. */
-  readonly seed?: number;
-  /** Stops the run; `finished` then rejects with `ABORTED`. */
-  readonly signal?: AbortSignal;
-}
 
 /** How long a thread may take to notice that it is to stop, before the machine is aborted under it, and then killed. */
 const STOP_GRACE_MS = 2000;
@@ -52,13 +46,9 @@ export class VcpuPool {
     readonly threads: number;
     /** For tests of what happens to a run when a thread dies. */ readonly entry?: string;
   }) {
+    checkOptions("options of a pool", options, ["threads", "entry"]);
     const { threads, entry = ENTRY } = options;
-    if (!Number.isInteger(threads) || threads < 1 || threads > 512) {
-      throw usage(
-        `A pool of ${threads} threads cannot be made.`,
-        "Give 1 to 512: one for each vCPU and invalidator.",
-      );
-    }
+    integer("threads", threads, 1, THREADS_MAX);
     this.threads = threads;
     this.#piscina = new Piscina({
       filename: entry,
@@ -76,18 +66,21 @@ export class VcpuPool {
    * Lets each plan run in a thread of its own, all at once, on a machine that nobody else acts on meanwhile (reading
    * is free). Returns at once.
    *
-   * @throws GuestMmuError `USAGE` for plans that cannot run together, `DISPOSED` after `close`.
+   * @throws GuestMmuError `USAGE` for options that are out of range and plans that cannot run (together), `ABORTED` or
+   *   `CORE_TRAP` for a machine that an earlier run has left broken, `DISPOSED` after `close`.
    */
   start(machine: Machine, plans: readonly ActorPlan[], options: RunOptions): VcpuRun {
     if (this.#closed)
       throw new GuestMmuError("DISPOSED", { message: "The pool is closed.", hint: "Make another one." });
     if (this.#run !== null)
-      throw usage("The pool runs something already.", "Await `finished` of that run first.");
+      throw usageError("The pool runs something already.", "Await `finished` of that run first.");
+    const checked = checkRunOptions(options);
+    checkMachine(machine);
     checkPlans(machine, plans, this.threads);
     const run = new VcpuRun(
       machine,
       plans,
-      options,
+      checked,
       (task) => this.#piscina.run(task),
       () => this.#kill(),
     );
@@ -117,47 +110,6 @@ export class VcpuPool {
   }
 }
 
-function checkPlans(machine: Machine, plans: readonly ActorPlan[], threads: number): void {
-  if (plans.length === 0)
-    throw usage("There is nothing to run.", "Give a plan for each vCPU and invalidator.");
-  if (plans.length > threads) {
-    throw usage(
-      `${plans.length} actors cannot run at once in ${threads} thread${threads === 1 ? "" : "s"}.`,
-      "Make a pool with a thread for each.",
-    );
-  }
-  const { vcpus, hostThreads } = machine.configuration;
-  const names = plans.map(actorName);
-  plans.forEach((plan, i) => {
-    const [index, count] = plan.kind === "invalidate" ? [plan.host, hostThreads] : [plan.vcpu, vcpus];
-    if (!Number.isInteger(index) || index < 0 || index >= count) {
-      throw usage(
-        `The machine has no ${names[i]}.`,
-        `Number them from 0 to ${count - 1}, or make it larger.`,
-      );
-    }
-    if (names.indexOf(names[i]!) !== i) {
-      throw usage(`${names[i]} has two plans.`, "An actor runs in one thread at a time.");
-    }
-    if (plan.kind === "invalidate" && !(plan.perSecond > 0)) {
-      throw usage(
-        `${plan.perSecond} invalidations per second is not a rate.`,
-        "Give a number above 0, or Infinity.",
-      );
-    }
-  });
-  if (plans.every(({ kind }) => kind === "invalidate")) {
-    throw usage("There is no vCPU in the plans.", "A run lasts as long as its vCPUs run: give one.");
-  }
-  const kinds = new Set(plans.map(({ kind }) => kind));
-  if (kinds.has("populate") && (kinds.has("run") || kinds.has("cycle") || kinds.has("trace"))) {
-    throw usage(
-      "Populating vCPUs begin each repetition together, and others never begin.",
-      "Let all of them populate.",
-    );
-  }
-}
-
 /** A run that has been started. */
 export class VcpuRun {
   /**
@@ -179,17 +131,11 @@ export class VcpuRun {
   constructor(
     machine: Machine,
     plans: readonly ActorPlan[],
-    options: RunOptions,
+    options: CheckedOptions,
     post: (task: ActorTask) => Promise<ActorEnd>,
     kill: () => void,
   ) {
-    const { durationMs, samples = 10, warmupMs = 50, seed = 1, signal } = options;
-    if (!(durationMs > 0 && samples >= 1 && warmupMs >= 0)) {
-      throw usage(
-        `A run of ${durationMs} ms in ${samples} samples cannot be made.`,
-        "Give positive numbers.",
-      );
-    }
+    const { durationMs, samples, warmupMs, seed, signal } = options;
     this.#machine = machine;
     this.#plans = plans;
     this.#kill = kill;
@@ -301,8 +247,4 @@ export class VcpuRun {
       cause,
     });
   }
-}
-
-function usage(message: string, hint: string): GuestMmuError {
-  return new GuestMmuError("USAGE", { message, hint });
 }

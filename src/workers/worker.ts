@@ -21,6 +21,7 @@ import { GuestMmuError } from "../errors.js";
 import { RunControl, SharedClock } from "./control.js";
 import { Pace } from "./pace.js";
 import {
+  TRACE_RECORD_BYTES,
   actorName,
   type ActorEnd,
   type ActorPlan,
@@ -34,9 +35,6 @@ import { startProcesses } from "./process.js";
 const SLICE_MS = 0.03;
 const SLICE_MIN = 1;
 const SLICE_MAX = 65536;
-
-/** Bytes of a record in a batch buffer (assembly/drive/trace.ts). The reader of traces is not loaded into threads. */
-const TRACE_RECORD_BYTES = 16;
 
 /** What the last vCPU to end a pass has decided for all. */
 const Verdict = { Again: 0, Done: 1 } as const;
@@ -192,8 +190,8 @@ class Actor {
     });
     if (!ready) return false;
     this.calls.histogramClear(this.actor);
-    this.control.beginCounts(this.place, this.task.memory, this.actor);
     this.control.time(this.place, "first", this.clock.now());
+    this.control.beginCounts(this.place, this.task.memory, this.actor);
     return true;
   }
 

@@ -1,7 +1,8 @@
 // `guestmmu bench` as a user types it.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseBenchDocument, type BenchDocument, type BenchRow } from "../../src/measure/results.js";
 import { guestmmu } from "./command.js";
@@ -65,6 +66,8 @@ describe("--help", () => {
     const rest = "workload write-mix duration samples seed quick json output compare threshold";
     for (const name of `${options} ${rest}`.split(" ")) expect(out).toContain(`--${name}`);
     expect(out).toMatch(/Examples:\n +guestmmu bench --quick/);
+    expect(out).toMatch(/--quick measures the same questions and vCPUs/);
+    expect(out).toMatch(/Exit codes: 0 done[^]*4 threshold inconclusive[^]*130 interrupted/);
   });
 
   test("--version is that of the package", async () => {
@@ -97,7 +100,7 @@ describe("a run", () => {
       expect(row.frames_leaked).toBe(0);
       expect(row.counts.integrity_errors).toBe(0);
       expect(row.rate_per_s.median).toBeGreaterThan(0);
-      expect(row.latency_ns!.p50).toBeLessThanOrEqual(row.latency_ns!.p99_9);
+      expect(row.latency_ns!.p50).toBeLessThanOrEqual(row.latency_ns!.p90!);
     }
     const of = (question: string, quiet: boolean): BenchRow[] =>
       document.rows.filter(
@@ -207,6 +210,101 @@ describe("a run", () => {
   });
 });
 
+describe("--output", () => {
+  /** A folder with nothing else in it. */
+  const fresh = (): Promise<string> => mkdtemp(join(folder, "output-"));
+
+  test("is written although the reader of standard output has left", async () => {
+    const at = await fresh();
+    const args = [
+      "bench",
+      "--quick",
+      "--question",
+      "hit,cycle",
+      "--vcpus",
+      "1",
+      "--output",
+      join(at, "o.json"),
+    ];
+    expect(await guestmmu(args, { closeAfter: 10 })).toMatchObject({ code: 0, err: "" });
+    expect(json(await readFile(join(at, "o.json"), "utf8")).complete).toBe(true);
+    expect(await readdir(at)).toEqual(["o.json"]);
+  });
+
+  test.each([[["--threshold", "2"]], [["--trace", "no/such/file"]], [["--memory", "4g", "--vcpus", "32"]]])(
+    "leaves nothing behind where a run is refused: %j",
+    async (args) => {
+      const at = await fresh();
+      expect((await guestmmu([...ONE_ROW, "--output", join(at, "o.json"), ...args])).code).toBe(2);
+      expect(await readdir(at)).toEqual([]);
+    },
+  );
+
+  test("keeps the mode of a file, and what a link leads to", async () => {
+    const at = await fresh();
+    await writeFile(join(at, "real.json"), "old");
+    await chmod(join(at, "real.json"), 0o600);
+    await symlink("real.json", join(at, "link.json"));
+    expect((await guestmmu([...ONE_ROW, "--output", join(at, "link.json")])).code).toBe(0);
+    expect(json(await readFile(join(at, "real.json"), "utf8")).rows).toHaveLength(1);
+    expect((await stat(join(at, "real.json"))).mode & 0o777).toBe(0o600);
+    expect(await readdir(at)).toEqual(["link.json", "real.json"]);
+  });
+
+  test.runIf(existsSync("/dev/full"))("to a full disk is an error in words", async () => {
+    const { code, out, err } = await guestmmu([...ONE_ROW, "--output", "/dev/full"]);
+    expect(err).toMatch(/^guestmmu: \/dev\/full cannot be written \(ENOSPC\)\.\n.*--output.*\n$/);
+    expect(out).toMatch(/^cycle +1 /m);
+    expect(code).toBe(2);
+    expect((await stat("/dev/full")).isCharacterDevice()).toBe(true);
+  });
+
+  test("to a folder is refused", async () => {
+    expect((await guestmmu([...ONE_ROW, "--output", folder])).err).toMatch(/cannot be written \(EISDIR\)/);
+  });
+});
+
+describe.runIf(existsSync("/dev/full"))("standard output on a full disk", () => {
+  const WORDS = /^guestmmu: Standard output cannot be written \(ENOSPC\)\.\n.*\n$/;
+
+  test.each([[["--json"]], [[]]])("is an error in words: %j", async (args) => {
+    expect(await guestmmu([...ONE_ROW, ...args], { stdout: "/dev/full" })).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(WORDS) as string,
+    });
+  });
+
+  test("is one even where --output has it all", async () => {
+    const file = join(folder, "full.json");
+    const { code, err } = await guestmmu([...ONE_ROW, "--output", file], { stdout: "/dev/full" });
+    expect(err).toMatch(WORDS);
+    expect(code).toBe(2);
+    expect(json(await readFile(file, "utf8")).complete).toBe(true);
+  });
+});
+
+test("a module that is missing is said before anything is printed", async () => {
+  const copy = await mkdtemp(join(folder, "package-"));
+  for (const part of ["dist", "package.json"]) await cp(part, join(copy, part), { recursive: true });
+  await symlink(resolve("node_modules"), join(copy, "node_modules"));
+  const main = join(copy, "dist/cli/main.js");
+  const bench = await guestmmu(ONE_ROW, { main });
+  expect(bench.out).toBe("");
+  expect(bench.err).toMatch(/cannot be read from .*release\.wasm\.\n +Install the package again/);
+  expect(bench.code).toBe(2);
+  const doctor = await guestmmu(["doctor"], { main });
+  expect(doctor.out).toMatch(
+    /FAIL +release module [^]*Nothing runs without it\.\n +Install the package again/,
+  );
+  expect(doctor.code).toBe(2);
+});
+
+test("--samples 1 has no spread", async () => {
+  const { out } = await guestmmu([...ONE_ROW, "--samples", "1"]);
+  expect(out).toMatch(/in 1 sample, /);
+  expect(out).toMatch(/^cycle +1 .*\/s +- /m);
+});
+
 describe("--trace", () => {
   test("faults a real process in on demand", async () => {
     const { code, out } = await guestmmu([
@@ -233,6 +331,32 @@ describe("--trace", () => {
     expect(passes).toBeGreaterThan(1);
     expect(counts.guest_faults / trace!.pages).toBeGreaterThan(passes - 1);
     expect(counts.faults).toBeGreaterThanOrEqual(counts.guest_faults);
+  });
+
+  test("says how many accesses could not be made", async () => {
+    const file = join(folder, "vsyscall.lackey");
+    await writeFile(file, "I  0401ab70,3\n L ffffffffff600000,8\n S 1fff000738,8\n");
+    const { code, out } = await guestmmu([
+      ...["bench", "--quick", "--trace", file, "--vcpus", "1", "--invalidate", "0"],
+    ]);
+    expect(code).toBe(0);
+    expect(out).toMatch(/TLB hits +not made\n/);
+    expect(out).toMatch(/^trace +1 +- .*% +[1-9]\S*\nAccesses not made drew a fault/m);
+  });
+
+  test("is compared with the same trace alone", async () => {
+    const [one, two, kept] = ["one.lackey", "two.lackey", "trace.json"].map((name) => join(folder, name));
+    await writeFile(one!, "I  0401ab70,3\n S 1fff000738,8\n");
+    await writeFile(two!, "I  0401ab70,3\n S 1fff001738,8\n");
+    const run = (file: string, ...rest: string[]): ReturnType<typeof guestmmu> =>
+      guestmmu(["bench", "--quick", "--trace", file, "--vcpus", "1", "--invalidate", "0", ...rest]);
+    expect((await run(one!, "--output", kept!)).code).toBe(0);
+    const same = await run(one!, "--seed", "2", "--compare", kept!);
+    expect(same.out).toMatch(/note: Another seed: 1 then, 2 now\./);
+    expect(same.code).toBe(0);
+    const other = await run(two!, "--compare", kept!);
+    expect(other.err).toMatch(/driven by another trace/);
+    expect(other.code).toBe(2);
   });
 
   test("stops at a malformed line, or leaves it out and names it", async () => {
@@ -276,6 +400,22 @@ describe("--compare", () => {
     const other = await guestmmu([...ONE_ROW, "--zero", "off", "--compare", file]);
     expect(other.err).toMatch(/no row that this run would measure/);
     expect(other.code).toBe(2);
+  });
+
+  test("has no opinion on what could not be compared: exit code 4", async () => {
+    const file = join(folder, "few.json");
+    expect((await guestmmu([...ONE_ROW, "--samples", "2", "--output", file])).code).toBe(0);
+    const { code, out } = await guestmmu([...ONE_ROW, "--compare", file, "--threshold", "0.9"]);
+    expect(out).toMatch(/^INCONCLUSIVE +threshold 0\.9: nothing can be said of 1 row/m);
+    expect(code).toBe(4);
+  });
+
+  test("with a run that was interrupted in its only row is refused", async () => {
+    const file = join(folder, "cut.json");
+    await guestmmu([...ONE_ROW, "--duration", "30s", "--output", file], { interruptAfterMs: 1000 });
+    const { code, err } = await guestmmu([...ONE_ROW, "--compare", file, "--threshold", "0.9"]);
+    expect(err).toMatch(/was interrupted before it had a row/);
+    expect(code).toBe(2);
   });
 });
 

@@ -31,6 +31,15 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** Compiles one file as a program of its own: strictly, without skipping declarations. */
+const compile = (file: string, lib: string, ...more: string[]) =>
+  node(
+    join(root, "node_modules/typescript/bin/tsc"),
+    ...["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022", "--lib", lib, ...more, file],
+  ).catch((error: { stdout?: string }) => {
+    throw new Error(`${file} with --lib ${lib}:\n${error.stdout}`);
+  });
+
 const node = (...args: string[]) => run(process.execPath, args, { cwd: folder });
 
 describe("the tarball", () => {
@@ -122,19 +131,33 @@ describe("installed", () => {
        if (access.kind === "ok") access.value satisfies bigint;
        machine.dispose();`,
     );
-    const tsc = join(root, "node_modules/typescript/bin/tsc");
-    await node(
-      tsc,
-      "--strict",
-      "--noEmit",
-      "--module",
-      "nodenext",
-      "--target",
-      "es2022",
-      "--lib",
-      "es2023,dom",
-      "typed.mts",
+    await compile("typed.mts", "es2023,dom");
+    await compile("typed.mts", "es2023", "--types", "node", "--typeRoots", join(root, "node_modules/@types"));
+  });
+
+  test("its memory and module are those of the platform's declarations, where there are any", async () => {
+    await writeFile(
+      join(folder, "dom.mts"),
+      `import { Machine, type ModuleSource, type WasmMemory } from "guestmmu";
+       const given: WebAssembly.Memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
+       const machine = Machine.create({ memory: given });
+       const memory: WebAssembly.Memory = machine.memory satisfies WasmMemory;
+       const source: ModuleSource = machine.module satisfies WebAssembly.Module;
+       Machine.attach(memory, source);`,
     );
+    await compile("dom.mts", "es2023,dom");
+    await writeFile(
+      join(folder, "node.mts"),
+      `import { Machine } from "guestmmu";
+       const { memory, module } = Machine.create({ frames: 256 });
+       memory.buffer.byteLength satisfies number;
+       Machine.attach(memory, module);
+       // @ts-expect-error no memory
+       Machine.attach({}, module);
+       // @ts-expect-error no module
+       Machine.attach(memory, "debug");`,
+    );
+    await compile("node.mts", "es2023", "--types", "node", "--typeRoots", join(root, "node_modules/@types"));
   });
 
   test("the command runs, and tells its version", async () => {

@@ -56,6 +56,10 @@ describe("a thread that dies while it holds mmu_lock", () => {
     expect(failure.message).toContain(why);
     expect(failure.message).toContain("mmu_lock (write)");
     expect(failure.ms).toBeLessThan(PATIENCE_MS);
+    // What it held is held for ever: nothing may seem to run on this machine again.
+    expect(() => pool.start(machine, [cycle(1)], { durationMs: 50 })).toThrow(
+      expect.objectContaining({ code: "ABORTED" }) as Error,
+    );
   });
 
   test("leaves the pool usable for another machine", async () => {
@@ -138,6 +142,9 @@ test("a trap of the core is a sentence, and ends all threads", async () => {
   expect(failure.message).toMatch(
     /mmu_invalidate_in_progress would have become negative|the union of the open ranges is empty/,
   );
+  expect(() => pool.start(machine, [cycle(0)], { durationMs: 50 })).toThrow(
+    expect.objectContaining({ code: "CORE_TRAP" }) as Error,
+  );
   expect(failure.ms).toBeLessThan(PATIENCE_MS);
 });
 
@@ -167,6 +174,30 @@ describe("plans that cannot run together are refused", () => {
   ])("%s", (_, plans, expected) => {
     expect(refused(plans)).toMatch(expected);
   });
+
+  test.each<[string, unknown, unknown, RegExp]>([
+    ["no plans", undefined, { durationMs: 10 }, /plans is undefined/],
+    ["no options", [cycle(0)], undefined, /options of a run/],
+    ["samples that no memory holds", [cycle(0)], { durationMs: 10, samples: 1e9 }, /samples is 1000000000/],
+    ["a kind that is none", [{ kind: "zzz", vcpu: 0 }], { durationMs: 10 }, /"zzz"/],
+    ["a trace without records", [{ kind: "trace", vcpu: 0 }], { durationMs: 10 }, /records of vCPU 0/],
+  ])("%s", (_, plans, options, message) => {
+    const { machine } = loaded(2);
+    pool = new VcpuPool({ threads: 3 });
+    const start = (): unknown => pool.start(machine, plans as ActorPlan[], options as { durationMs: number });
+    expect(start).toThrow(expect.objectContaining({ code: "USAGE" }) as Error);
+    expect(start).toThrow(message);
+    expect(pool.start(machine, [cycle(0)], { durationMs: 5, warmupMs: 0 })).toBeDefined();
+  });
+
+  test.each([[undefined], [{}], [{ threads: 0 }], [{ threads: "2" }], [{ threads: 513 }]])(
+    "a pool of %j",
+    (options) => {
+      pool = new VcpuPool({ threads: 1 });
+      const make = (): unknown => new VcpuPool(options as { threads: number });
+      expect(make).toThrow(expect.objectContaining({ code: "USAGE" }) as Error);
+    },
+  );
 
   test("more actors than threads", () => {
     expect(refused([cycle(0), cycle(1)], 1)).toMatch(/2 actors cannot run at once in 1 thread/);

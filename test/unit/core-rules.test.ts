@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { Profile, PROFILE_COUNT, Rule, RULE_COUNT, Switch } from "../../src/core/layout.generated.js";
 import { PROFILES, RULES, ruleRow, SWITCH_SENTENCES } from "../../src/index.js";
@@ -24,6 +25,17 @@ describe("rules", () => {
     expect(new Set(RULES.map(({ says }) => says)).size).toBe(RULE_COUNT);
     expect(new Set(RULES.map(({ reason }) => reason)).size).toBe(RULE_COUNT);
   });
+});
+
+test("an unknown rule has no row", () => {
+  for (const name of ["NoSuchRule", "toString"]) expect(() => ruleRow(name as "SeqChecked")).toThrow(name);
+});
+
+test("no page is named that is not in the repository", () => {
+  for (const file of ["core/rules", "machine/lab"]) {
+    const source = readFileSync(new URL(`../../src/${file}.ts`, import.meta.url), "utf8");
+    expect(source).not.toMatch(/shared\/|bug-zoo|kvm-protocol/);
+  }
 });
 
 describe("profiles", () => {

@@ -2,7 +2,15 @@ import { describe, expect, test } from "vitest";
 import { ABI_VERSION, HEADER_BASE, MACHINE_SIZE_MAX } from "../../src/core/layout.generated.js";
 import { compileModule } from "../../src/core/module.js";
 import { Machine, MACHINE_LIMITS, RULES, type MachineOptions } from "../../src/index.js";
-import { expectBalanced, machineWithSlot, MIB, PAGE, refused } from "./machine-fixture.js";
+import {
+  closeBooks,
+  expectBalanced,
+  machineInLongMode,
+  machineWithSlot,
+  MIB,
+  PAGE,
+  refused,
+} from "./machine-fixture.js";
 
 const shared = (initial: number, maximum = 65536): WebAssembly.Memory =>
   new WebAssembly.Memory({ initial, maximum, shared: true });
@@ -101,7 +109,7 @@ describe("a machine", () => {
   });
 
   test("answers nothing once it is disposed of, whatever view one asks", () => {
-    const { machine, vcpu, hva } = machineWithSlot({ module: "lab", frames: 128 }, MIB);
+    const { machine, vcpu, hva, tables } = machineInLongMode({ module: "lab", frames: 128 }, 2 * MIB);
     const { lab, mm, memslots, guestMemory } = machine;
     const fault = lab!.beginFault(0, 0);
     machine.dispose();
@@ -114,13 +122,36 @@ describe("a machine", () => {
       () => vcpu.translate(0),
       () => vcpu.statistics(),
       () => vcpu.invlpg(0),
+      () => vcpu.tlb(),
+      () => vcpu.get("cr2"),
+      () => vcpu.set("cr2", 0),
+      () => vcpu.onMmio(null),
+      () => vcpu.runRecords(new Uint8Array(0)),
+      () => vcpu.runAccesses(new Uint8Array(0)),
+      () => vcpu.translateMany(new BigUint64Array(0)),
+      () => vcpu.enterLongMode(tables),
+      () => vcpu.flushTlb(),
+      () => vcpu.interrupt(),
+      () => tables.map({ gva: 0, gpa: 0, length: PAGE }),
+      () => tables.entry(0),
       () => mm.mmap(PAGE),
       () => mm.read(hva, 1),
+      () => mm.read(hva, 0),
+      () => mm.write(hva, new Uint8Array(0)),
+      () => mm.list(),
+      () => mm.countImbalances(),
       () => mm.statistics(),
       () => memslots.list(),
       () => memslots.delete(0),
       () => memslots.generation,
       () => guestMemory.load(0),
+      () => guestMemory.write(0, new Uint8Array(0)),
+      () => machine.size,
+      () => machine.configuration,
+      () => machine.core,
+      () => machine.vcpus,
+      () => machine.secondaryCounts(),
+      () => lab!.invalidateSeq,
       () => machine.vcpu(0),
       () => machine.statistics(),
       () => machine.save(),
@@ -253,11 +284,43 @@ describe("attach", () => {
     expect(refused("MODULE_MISMATCH", () => Machine.attach(memory, module)).message).toContain("version");
   });
 
+  test.each([
+    ["release", "lab"],
+    ["lab", "release"],
+  ] as const)("refuses, for a machine that a %s module made, a %s module", (made, other) => {
+    const { memory, module } = Machine.create({ frames: 64, module: made });
+    const { message } = refused("MODULE_MISMATCH", () => Machine.attach(memory, other));
+    expect(message).toContain(`made by a ${made} module; this is a ${other} module`);
+    expect(Machine.attach(memory, made).module).toBe(module);
+  });
+
+  test("a restored or cloned machine is of the build that holds it", () => {
+    const machine = Machine.create({ frames: 64 });
+    const restored = Machine.restore(machine.save(), { module: "lab" });
+    refused("MODULE_MISMATCH", () => Machine.attach(restored.memory, "release"));
+    expect(Machine.attach(restored.memory, "lab").lab).not.toBeNull();
+    refused("MODULE_MISMATCH", () => Machine.attach(restored.clone().memory, "release"));
+  });
+
   test("refuses a release module for a machine without some rule", () => {
     const { memory } = Machine.create({ frames: 64, module: "lab", rulesOff: ["SeqChecked"] });
-    refused("CONFIG_INVALID", () => Machine.attach(memory, "release"));
+    refused("MODULE_MISMATCH", () => Machine.attach(memory, "release"));
     expect(Machine.attach(memory, "lab").configuration.rulesOff).toEqual(["SeqChecked"]);
   });
+});
+
+test("the fixture finds a reference that a machine has too many, whoever made the machine", () => {
+  for (const make of [
+    () => Machine.create({ frames: 64 }),
+    () => Machine.create({ frames: 64 }).clone(),
+    () => Machine.restore(Machine.create({ frames: 64 }).save()),
+  ]) {
+    const machine = make();
+    const hva = machine.mm.mmap(PAGE);
+    machine.mm.populate(hva, PAGE);
+    machine.core.calls.hostGetPage(1, machine.mm.mapping(hva)!.pfn);
+    expect(closeBooks).toThrow();
+  }
 });
 
 test("the library entry imports neither Piscina nor commander, and nothing of the command line", async () => {

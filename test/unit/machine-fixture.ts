@@ -1,5 +1,6 @@
-// A small machine with one memslot, as most tests of src/machine want it.
-import { expect } from "vitest";
+// A small machine with one memslot, as most tests of src/machine want it; and the books of every machine that a test made,
+// by whatever call, checked when the test is over.
+import { afterEach, expect } from "vitest";
 import { GuestMmuError, type GuestMmuErrorCode } from "../../src/errors.js";
 import { Machine, type GuestTables, type Hva, type MachineOptions, type Vcpu } from "../../src/index.js";
 
@@ -52,3 +53,38 @@ export function expectBalanced(machine: Machine): void {
   machine.unloadGuest();
   expect(machine.mm.countImbalances()).toBe(0);
 }
+
+/** Machines whose books are open: one view of each memory. A machine that is broken on purpose is disposed of. */
+const made = new Map<object, Machine>();
+
+function remember(machine: Machine): Machine {
+  made.set(machine.memory, machine);
+  return machine;
+}
+
+const { create, open, restore, attach } = Machine;
+const { clone, dispose } = Machine.prototype;
+Machine.create = (...given) => remember(create(...given));
+Machine.open = async (...given) => remember(await open(...given));
+Machine.restore = (...given) => remember(restore(...given));
+Machine.attach = (...given) => {
+  const machine = attach(...given);
+  if (!made.has(machine.memory)) remember(machine);
+  return machine;
+};
+Machine.prototype.clone = function (this: Machine, ...given) {
+  return remember(clone.apply(this, given));
+};
+Machine.prototype.dispose = function (this: Machine) {
+  if (!this.disposed && made.get(this.memory) === this) made.delete(this.memory);
+  dispose.call(this);
+};
+
+/** Checks the books of every machine made since the last time, and forgets them. Rules left out may leak: not those. */
+export function closeBooks(): void {
+  const machines = [...made.values()];
+  made.clear();
+  for (const machine of machines) if (machine.configuration.rulesOff.length === 0) expectBalanced(machine);
+}
+
+afterEach(closeBooks);

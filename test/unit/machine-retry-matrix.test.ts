@@ -1,4 +1,4 @@
-// The retry matrix (kvm-protocol 3.3) with the lab build's own functions: every order of a fault (S snapshot, G gup,
+// The retry matrix (docs/protocol.md) with the lab build's own functions: every order of a fault (S snapshot, G gup,
 // C lock and check) and an invalidation (A start, P host PTE cleared, Z end), on both profiles, with all rules and
 // without each. The expectation is written a second time here, from the order of the six events alone.
 import { describe, expect, test } from "vitest";
@@ -143,7 +143,7 @@ const BREAKS: Partial<Record<RuleName, (order: string, profile: ProfileName) => 
     before(order, "A", "S") && before(order, "Z", "C") && !(profile === "v6.13" && open(order, "G")),
 };
 
-/** Rows that section 3.3 says break; on v6.13 the pre-check, made before gup, hides row 2 from a sequential driver. */
+/** Rows that the matrix says break; on v6.13 the pre-check, made before gup, hides row 2 from a sequential driver. */
 const ROWS: Partial<Record<RuleName, Record<ProfileName, number[]>>> = {
   CountChecked: { "v5.4": [3, 5], "v6.13": [3, 5] },
   SeqChecked: { "v5.4": [2, 4], "v6.13": [4] },

@@ -155,8 +155,10 @@ describe("a machine that is not at rest", () => {
     ["mmap_lock", layout.MM_BASE + layout.MM_MMAP_LOCK],
   ])("nor one whose %s is held", (name, address) => {
     const { machine } = machineWithSlot({ frames: 64 }, PAGE);
-    new Uint32Array(machine.memory.buffer)[address / 4] = 1;
+    const words = new Uint32Array(machine.memory.buffer);
+    words[address / 4] = 1;
     expect(refused("MACHINE_BUSY", () => machine.save()).message).toContain(name);
+    words[address / 4] = 0;
   });
 });
 

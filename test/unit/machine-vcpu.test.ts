@@ -14,11 +14,14 @@ import {
   ACCESS_RECORD_SIZE,
   describeFault,
   encodeAccess,
+  encodeValueAccess,
   failureOf,
   pageFaultBits,
   valueOf,
+  VALUE_RECORD_SIZE,
   type AccessKind,
   type RegisterName,
+  type ValueAccess,
   type Vcpu,
   type Width,
 } from "../../src/index.js";
@@ -372,6 +375,14 @@ describe("batches of accesses", () => {
       ),
     ).toEqual({ done: 2, fault: null });
     expect(vcpu.read(0)).toEqual({ kind: "ok", value: 2n });
+    const mixed = records([
+      [8, 64, "write"],
+      [0, 64, "modify"],
+      [0, 64, "read"],
+    ]);
+    const found = BigUint64Array.of(99n, 99n, 99n);
+    vcpu.runRecords(mixed, { values: found });
+    expect([...found]).toEqual([99n, 2n, 3n]);
     expect(vcpu.runRecords(new Uint8Array(0))).toEqual({ done: 0, fault: null });
   });
 
@@ -419,6 +430,116 @@ describe("batches of accesses", () => {
     const inside = new Uint8Array(40);
     inside.set(records([[0, 64, "read"]]), 24);
     expect(vcpu.runRecords(inside.subarray(24)).done).toBe(1);
+  });
+});
+
+describe("batches of accesses with values", () => {
+  function records(list: readonly ValueAccess[]): Uint8Array {
+    const bytes = new Uint8Array(list.length * VALUE_RECORD_SIZE);
+    list.forEach((access, i) => encodeValueAccess(bytes, i, access));
+    return bytes;
+  }
+
+  test.each(WIDTHS)("%s bits: writes carry data, every operation is there, values come back", (width) => {
+    const { vcpu } = machineWithSlot();
+    const mask = ones(width);
+    const gva = 0x1000 + 64;
+    const at = { gva, width };
+    const list: ValueAccess[] = [
+      { ...at, kind: "write", value: -1 },
+      { ...at, kind: "add", value: 2 },
+      { ...at, kind: "or", value: 6 },
+      { ...at, kind: "xor", value: 5 },
+      { ...at, kind: "and", value: 3 },
+      { ...at, kind: "exchange", value: -2 },
+      { ...at, kind: "compareExchange", expected: 5, value: 9 },
+      { ...at, kind: "compareExchange", expected: -2, value: 9 },
+      { ...at, kind: "read" },
+      { ...at, kind: "fetch" },
+    ];
+    vcpu.write(gva + 8, 0x77, 8);
+    const values = new BigUint64Array(list.length).fill(0x5555n);
+    expect(vcpu.runAccesses(records(list), { values })).toEqual({ done: list.length, fault: null });
+    // As single accesses find it; the word of a write is left alone.
+    expect([...values]).toEqual([0x5555n, mask, 1n, 7n, 2n, 2n, mask - 1n, mask - 1n, 9n, 9n]);
+    expect(vcpu.read(gva + 8, 8)).toEqual({ kind: "ok", value: 0x77n });
+  });
+
+  test("more than a buffer holds, across pages, and no values asked for", () => {
+    const { vcpu, machine } = machineWithSlot({ batchSize: 4096 });
+    const value = (i: number): bigint => 0x1111_2222_3333_0000n + BigInt(i);
+    const list = Array.from(
+      { length: 700 },
+      (_, i) => ({ gva: i * 12 + 1, kind: "write", value: value(i) }) as const,
+    );
+    expect(vcpu.runAccesses(records(list))).toEqual({ done: 700, fault: null });
+    for (const i of [0, 340, 341, 699])
+      expect(machine.guestMemory.load(i * 12 + 1, 32)).toBe(BigInt.asUintN(32, value(i)));
+    const values = new BigUint64Array(700);
+    const reads = records(list.map(({ gva }) => ({ gva, kind: "read", width: 32 })));
+    vcpu.runAccesses(reads, { values });
+    expect(values).toEqual(BigUint64Array.from({ length: 700 }, (_, i) => BigInt.asUintN(32, value(i))));
+  });
+
+  test("stop at the first fault", () => {
+    const { vcpu } = machineInLongMode();
+    expect(vcpu.runAccesses(records([{ gva: 0x400000, kind: "write", value: 1 }]))).toEqual({
+      done: 0,
+      fault: { kind: "page-fault", errorCode: PFERR_WR, gva: 0x400000n },
+    });
+    expect(vcpu.get("cr2")).toBe(0x400000n);
+  });
+
+  test("hand MMIO to the handler, with the data, and go on", () => {
+    const { vcpu } = machineWithSlot();
+    const seen: string[] = [];
+    let word = 40n;
+    vcpu.onMmio({
+      read: (gpa, size) => (seen.push(`read ${gpa}/${size}`), word),
+      write: (gpa, size, value) => void ((word = value), seen.push(`write ${gpa}/${size}=${value}`)),
+    });
+    const gva = 1 << 30;
+    const values = new BigUint64Array(5);
+    const list: ValueAccess[] = [
+      { gva: 0, kind: "write", value: 7 },
+      { gva, width: 32, kind: "add", value: 2 },
+      { gva, width: 32, kind: "compareExchange", expected: 42, value: 50 },
+      { gva: gva + 8, width: 16, kind: "write", value: 0xabcd },
+      { gva: 0, kind: "read" },
+    ];
+    expect(vcpu.runAccesses(records(list), { values })).toEqual({ done: 5, fault: null });
+    expect(seen).toEqual([
+      `read ${gva}/4`,
+      `write ${gva}/4=42`,
+      `read ${gva}/4`,
+      `write ${gva}/4=50`,
+      `write ${gva + 8}/2=${0xabcd}`,
+    ]);
+    expect([...values]).toEqual([0n, 40n, 42n, 0n, 7n]);
+  });
+
+  test("refuse records that are none", () => {
+    const { vcpu } = machineWithSlot();
+    const one = (change: (view: DataView) => void): Uint8Array => {
+      const bytes = records([{ gva: 0, kind: "add", value: 1 }]);
+      change(new DataView(bytes.buffer));
+      return bytes;
+    };
+    expect(vcpu.runAccesses(one(() => {})).done).toBe(1);
+    for (const bytes of [
+      one((view) => view.setUint32(8, 3, true)),
+      one((view) => view.setUint16(12, 4, true)),
+      one((view) => view.setUint16(14, 6, true)),
+      one((view) => view.setUint32(0, 1, true)),
+      one(() => {}).subarray(1),
+    ])
+      refused("USAGE", () => vcpu.runAccesses(bytes));
+    const access = { gva: 0, kind: "write", value: 256, width: 8 } as const;
+    refused("USAGE", () => records([access]));
+    refused("USAGE", () => records([{ gva: 0, kind: "swap" as "read" }]));
+    refused("USAGE", () => records([{ gva: 0, kind: "add" } as never]));
+    refused("USAGE", () => records([{ gva: 0, kind: "compareExchange", value: 1 } as never]));
+    refused("USAGE", () => records([{ gva: 0, kind: "read", value: 1 } as never]));
   });
 });
 

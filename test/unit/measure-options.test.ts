@@ -37,7 +37,7 @@ describe("the matrix", () => {
     expect(label).toBe("chosen");
     // Quiet: once. Each rate: two spans, two ways to retry.
     expect(rows).toHaveLength(1 + 2 * 2 * 2);
-    expect(new Set(rows.map(rowKey)).size).toBe(rows.length);
+    expect(new Set(rows.map((row) => rowKey(row))).size).toBe(rows.length);
     expect(rows[0]).toMatchObject({ invalidate: 0, span: 0 });
     expect(rows.at(-1)).toMatchObject({ invalidate: Infinity, span: 64, retry: "spin" });
   });
@@ -102,6 +102,14 @@ describe("refusals", () => {
     [{ memory: "5000" }, /not a whole number of 4 KiB pages/, /multiple/],
     [{ memory: "3m", pageSize: "2m" }, /not a whole number of 2 MiB pages/, /multiple of 2 MiB/],
     [{ memory: "4k", vcpus: "2", question: "miss" }, /fewer than the 2 vCPUs/, /8 KiB/],
+    [
+      { memory: "64k", question: "miss", vcpus: "1" },
+      /64 KiB is 16 pages of 4 KiB, .* would measure hits/,
+      /more than 4 MiB/,
+    ],
+    [{ memory: "4m", question: "miss" }, /TLB of 1024 entries/, /more than 4 MiB/],
+    [{ memory: "2m", pageSize: "2m", question: "miss", vcpus: "1" }, /TLB of 32 entries/, /more than 64 MiB/],
+    [{ skipMalformed: true }, /--skip-malformed has no effect/, /--trace FILE/],
     [{ span: "65", question: "hit" }, /more than the 64 pages/, /fit the TLB/],
     [{ span: "100000", question: "cycle" }, /--span 100000 is more than/, /--memory/],
     [{ duration: "5" }, /--duration/, /unit/],

@@ -7,6 +7,7 @@ import {
   percentilesFromHistogram,
   ratio,
   summary,
+  supportsPercentile,
 } from "../../src/report/statistics.js";
 
 function messageOf(action: () => unknown): string {
@@ -277,4 +278,14 @@ describe("percentilesFromHistogram", () => {
       ),
     );
   });
+});
+
+test.each([
+  [50, 10],
+  [90, 50],
+  [99, 500],
+  [99.9, 5000],
+])("percentile %d is supported by %i samples and no fewer", (percentile, samples) => {
+  expect(supportsPercentile(percentile, samples)).toBe(true);
+  expect(supportsPercentile(percentile, samples - 1)).toBe(false);
 });

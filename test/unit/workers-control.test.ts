@@ -9,7 +9,7 @@ import {
   ZONE_LOCK,
 } from "../../src/core/layout.generated.js";
 import { Machine } from "../../src/machine/machine.js";
-import { RunControl } from "../../src/workers/control.js";
+import { RunControl, SharedClock } from "../../src/workers/control.js";
 import { locksHeldBy } from "../../src/workers/locks.js";
 
 test("samples, totals and counters of each actor are its own", () => {
@@ -23,6 +23,7 @@ test("samples, totals and counters of each actor are its own", () => {
   control.endSample(1, 4, 99, 9); // beyond the last
   control.time(1, "first", 100);
   control.time(1, "last", 250);
+  control.endCounts(1, memory, 1);
   const other = new RunControl(control.buffer, 3).measure(1, memory, 1);
   expect(other.samples).toEqual([
     { operations: 30, ms: 5 },
@@ -32,6 +33,15 @@ test("samples, totals and counters of each actor are its own", () => {
   expect(other).toMatchObject({ operations: 30, busyMs: 5, wallMs: 150 });
   expect(other.counts.every((count) => count === 0)).toBe(true);
   expect(control.measure(0, memory, 0)).toMatchObject({ samples: [], operations: 0, wallMs: 0 });
+});
+
+test("the time of an actor goes on while it is at it, and not before", () => {
+  const { memory } = Machine.create({ frames: 64 }).core;
+  const control = RunControl.create(1, 1, 1);
+  expect(control.measure(0, memory, 0).wallMs).toBe(0);
+  control.time(0, "first", new SharedClock().now() - 1000);
+  control.beginCounts(0, memory, 0);
+  expect(control.measure(0, memory, 0).wallMs).toBeGreaterThanOrEqual(1000);
 });
 
 test("the last to arrive decides, and a stop lets nobody through", () => {
