@@ -1,7 +1,7 @@
 // One access of a driver: the TLB hit inline, everything else in one call.
 
 import { ACTOR_DRIVE, ACTOR_WALK } from "../layout/actor";
-import { CONTROL_REQUESTS, Request } from "../layout/control";
+import { CONTROL_REQUESTS } from "../layout/control";
 import { Drive, DriveStatus } from "../layout/drive";
 import { GuestStatus } from "../layout/guest";
 import { HEADER_STOP } from "../layout/header";
@@ -46,6 +46,7 @@ export class Touch {
 export function beginDrive(vcpu: usize): bool {
   const drive = Touch.drive(vcpu);
   drive.givenUp = 0;
+  drive.lateHits = 0;
   drive.status = DriveStatus.Ok;
   if (beginRun(vcpu)) return true;
   const interrupted = changetype<Walk>(vcpu + ACTOR_WALK).outcome == Outcome.Interrupted;
@@ -58,7 +59,7 @@ export function endDrive(vcpu: usize, done: u32, misses: u32): void {
   const drive = Touch.drive(vcpu);
   if (drive.status != DriveStatus.Interrupted) endRun(vcpu);
   Stats.add(vcpu, Stat.Accesses, done - min(drive.givenUp, done));
-  Stats.add(vcpu, Stat.TlbHits, done - misses);
+  Stats.add(vcpu, Stat.TlbHits, done - misses + drive.lateHits);
 }
 
 /**
@@ -80,10 +81,14 @@ export function touchOnce(vcpu: usize, gva: u64, access: Access, value: u64): u3
  */
 export function reachSlow(vcpu: usize, gva: u64, access: Access): usize {
   const walk = changetype<Walk>(vcpu + ACTOR_WALK);
+  const walks = Stats.read(vcpu, Stat.Walks);
   let faults: u32 = 0;
   while (true) {
     const host = Guest.address(vcpu, gva, access);
-    if (host) return host;
+    if (host) {
+      if (Stats.read(vcpu, Stat.Walks) == walks) Touch.drive(vcpu).lateHits++;
+      return host;
+    }
     if (walk.outcome != Outcome.PageFault || ++faults > FAULTS_PER_ACCESS) return giveUp(vcpu, walk.outcome);
     const status = guestPageFault(vcpu, walk.gva, walk.error);
     if (status != GuestStatus.Ok) return giveUpInKernel(vcpu, status);

@@ -81,6 +81,8 @@ export class Drive {
   status: u32;
   /** Accesses of the slice under way that were given up. */
   givenUp: u32;
+  /** Accesses of this slice that the first look at the TLB missed and the second, at large pages, found. */
+  lateHits: u32;
   /** Steps that populate, or the writing of a chase's cycle, has visited. */
   visited: u32;
   /** What was loaded, so that loads are not optimised away. */

@@ -87,7 +87,7 @@ describe("Machine.create", () => {
       }),
       RUNS,
     );
-    expect(made).toBeGreaterThan(30);
+    expect(made).toBeGreaterThan(10); // of so many, by chance; none would prove nothing
   });
 
   test("takes any value for the options", () => {
