@@ -9,7 +9,7 @@ struct drive {
   u64 random0, random1, gva;
   u32 steps, stride_shift, workload, write_share, position, step_bits;
   u64 key;
-  u32 set_steps, set_move, set_period, set_left, set_first, status, given_up, visited;
+  u32 set_steps, set_move, set_period, set_left, set_first, status, given_up, late_hits, visited;
   u64 sink, hva_of_gpa;
   u32 chunk_pages, chunk_next, chunk_left, host_status;
   u64 span_hva;

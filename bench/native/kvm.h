@@ -11,7 +11,7 @@
 
 struct fault {
   u64 gpa, gfn, hva;
-  u32 seq, pfn, slot, write, host_writable, goal_shift, early_shift, in_progress, root, slot_hint;
+  u32 seq, pfn, slot, write, host_writable, goal_shift, early_shift, wait_seq, managed, root, slot_hint;
   u64 value;
 };
 _Static_assert(offsetof(struct fault, value) == FAULT_OFFSET_VALUE, "struct fault is not the core's");
@@ -160,7 +160,8 @@ static void request_all(char *actor, u32 request) {
   }
   for (u32 i = 0; i < VCPU_COUNT; i++) {
     char *vcpu = actor_at(i);
-    if (vcpu != actor) wait_while_equal(mode_of(vcpu), VcpuMode_ExitingGuest, (u32 *)(vcpu + CONTROL_MODE_WAITERS));
+    if (vcpu == actor) continue;
+    wait_while_equal(mode_of(vcpu), VcpuMode_ExitingGuest, (u32 *)(vcpu + CONTROL_MODE_WAITERS), actor);
   }
 }
 static void flush_remote_tlbs(char *actor) {
@@ -170,9 +171,10 @@ static void flush_remote_tlbs(char *actor) {
 
 // --- invalidation ---
 
+#define ENTRIES_PER_YIELD 64
 static int zap_range_locked(char *actor, u32 root, u64 start, u64 end, int flush) {
   u64 gfn = start;
-  int progress = 0;
+  u32 looked = 0;
   while (gfn < end) {
     char *table = frame_at(root);
     u32 shift = ROOT_SHIFT;
@@ -186,23 +188,27 @@ static int zap_range_locked(char *actor, u32 root, u64 start, u64 end, int flush
     }
     u64 span = 1ull << (shift - 12);
     do {
-      if (progress && rw_contended(MMU_LOCK)) {
+      if (looked >= ENTRIES_PER_YIELD && rw_contended(MMU_LOCK)) {
         if (flush) flush_remote_tlbs(actor);
         flush = 0;
         write_unlock(MMU_LOCK, actor);
         count(actor, Stat_Yields, 1);
-        for (u32 i = 0; i < SPIN_LIMIT && rw_contended(MMU_LOCK); i++);
+        for (u32 i = 0; i < SPIN_LIMIT && rw_contended(MMU_LOCK); i++) relax(actor);
         write_lock(MMU_LOCK, GRACE_MMU_READER, actor);
-        progress = 0;
+        looked = 0;
         break;
       }
       if (spte_present(e)) {
         if (!spte_leaf(e, shift)) break;
-        SWAP(sptep, (u64)SPTE_NONPRESENT, FULL);
+        u64 old = SWAP(sptep, (u64)SPTE_NONPRESENT, FULL);
+        if (old & SPTE_D) {
+          u32 *flags = &head_of(page_at(spte_pfn(old)))->flags;
+          if ((LOAD(flags) & PageFlag_Dirty) == 0) OR(flags, (u32)PageFlag_Dirty, NONE);
+        }
         count(actor, Stat_LeavesZapped, 1);
         flush = 1;
-        progress = 1;
       }
+      looked++;
       gfn = (gfn & ~(span - 1)) + span;
       sptep++;
       if (gfn >= end || ((uintptr_t)sptep & (PAGE_SIZE - 1)) == 0) break;
@@ -280,7 +286,7 @@ static void invalidate_end(char *actor, u64 start, u64 end) {
     ensure(open != 0, "in_progress would become negative");
     STORE(WORD(KVM_INVALIDATE_IN_PROGRESS), open - 1);
     write_unlock(MMU_LOCK, actor);
-    if (LOAD_FULL(WORD(KVM_INVALIDATE_WAITERS))) wake(WORD(KVM_INVALIDATE_IN_PROGRESS), 1 << 30);
+    if (LOAD_FULL(WORD(KVM_INVALIDATE_WAITERS))) wake(WORD(KVM_INVALIDATE_SEQ), 1 << 30);
   }
   srcu_unlock(actor);
   spin_lock(WORD(KVM_MN_INVALIDATE_LOCK), actor);
@@ -296,13 +302,10 @@ static void invalidate_end(char *actor, u64 start, u64 end) {
 enum { RETRY_NONE, RETRY_COUNT, RETRY_SEQ };
 static inline int retry_reason(char *actor) {
   struct fault *f = fault_of(actor);
-  u32 open = LOAD(WORD(KVM_INVALIDATE_IN_PROGRESS));
-  if (open != 0) {
+  f->wait_seq = LOAD_ACQUIRE(WORD(KVM_INVALIDATE_SEQ));
+  if (LOAD(WORD(KVM_INVALIDATE_IN_PROGRESS)) != 0) {
     u64 start = LOAD(WORD64(KVM_INVALIDATE_RANGE_START)), end = LOAD(WORD64(KVM_INVALIDATE_RANGE_END));
-    if (start >= end || (f->gfn >= start && f->gfn < end)) {
-      f->in_progress = open;
-      return RETRY_COUNT;
-    }
+    if (start >= end || (f->gfn >= start && f->gfn < end)) return RETRY_COUNT;
   }
   RMB();
   return LOAD(WORD(KVM_INVALIDATE_SEQ)) != f->seq ? RETRY_SEQ : RETRY_NONE;
@@ -377,12 +380,20 @@ static u32 tdp_page_fault(char *vcpu, u64 gpa, int write) {
   }
   return result;
 }
+static inline int still_open(struct fault *f) {
+  return LOAD_ACQUIRE(WORD(KVM_INVALIDATE_IN_PROGRESS)) != 0 && LOAD_ACQUIRE(WORD(KVM_INVALIDATE_SEQ)) == f->wait_seq;
+}
 static void wait_for_invalidation(char *vcpu) {
-  if (has(MachineOption_SpinOnRetry)) return;
-  u32 open = fault_of(vcpu)->in_progress;
-  if (LOAD_ACQUIRE(WORD(KVM_INVALIDATE_IN_PROGRESS)) != open) return;
+  struct fault *f = fault_of(vcpu);
+  if (has(MachineOption_SpinOnRetry) || !still_open(f)) return;
   count(vcpu, Stat_RetryWaits, 1);
-  wait_while_equal(WORD(KVM_INVALIDATE_IN_PROGRESS), open, WORD(KVM_INVALIDATE_WAITERS));
+  for (u32 i = 0; i < SPIN_LIMIT; i++) {
+    relax(vcpu);
+    if (!still_open(f)) return;
+  }
+  ADD(WORD(KVM_INVALIDATE_WAITERS), 1u, FULL);
+  while (still_open(f)) park(WORD(KVM_INVALIDATE_SEQ), f->wait_seq);
+  SUB(WORD(KVM_INVALIDATE_WAITERS), 1u, FULL);
 }
 
 // --- the vCPU ---
