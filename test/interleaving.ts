@@ -6,9 +6,11 @@ type Raw = Record<string, (...args: (number | bigint)[]) => number | bigint>;
 type Imports = Partial<typeof LAB_IMPORTS> | { note: (kind: number) => void };
 
 /** Accesses beyond twice those of an undisturbed run after which the second counts as waiting for the first. */
-const PATIENCE = 250;
+const PATIENCE = 100;
 /** Milliseconds after which the first counts as hanging. */
-const HANG_MS = 5_000;
+const HANG_MS = 2_000;
+/** Milliseconds after which a whole race, all places together, counts as hanging. */
+const RACE_MS = 30_000;
 
 class Blocked extends Error {}
 
@@ -54,7 +56,9 @@ function* everyAccess(): Generator<number> {
 export function atEveryAccess<M extends HostMachine, S>(race: Race<M, S>): number {
   let acted = 0;
   const patience = PATIENCE + 2 * undisturbed(race);
+  const limit = performance.now() + RACE_MS;
   for (const at of race.places ?? everyAccess()) {
+    if (performance.now() > limit) throw new Error(`not done with access ${at} after ${RACE_MS} ms`);
     const end = actAt(race, at, patience);
     if (end === "acted") acted++;
     else if (end === "over" && !race.places) break;

@@ -112,6 +112,15 @@ function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Instal
   return Installed.Fixed;
 }
 
+/** A leaf was taken out; `spte` is what it was last. Its page must be known dirty before its references fall (I8b). */
+function leafIsGone(actor: usize, spte: u64): void {
+  Stats.add(actor, Stat.LeavesZapped, 1);
+  if ((spte & SPTE_D) == 0) return;
+  const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
+  if (Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) return;
+  Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
+}
+
 /** handle_removed_pt: freezes every entry of an unlinked table, takes out what is below, frees it after a grace period. */
 function takeOutTable(actor: usize, pfn: u32, shift: u32): void {
   const table = Map.frame(pfn);
@@ -123,7 +132,7 @@ function takeOutTable(actor: usize, pfn: u32, shift: u32): void {
       while (entry == SPTE_FROZEN);
     }
     if (!Spte.present(entry)) continue;
-    if (Spte.leaf(entry, shift)) Stats.add(actor, Stat.LeavesZapped, 1);
+    if (Spte.leaf(entry, shift)) leafIsGone(actor, entry);
     else takeOutTable(actor, Spte.pfn(entry), shift - 9);
   }
   freeTableAfterGrace(actor, pfn);
@@ -131,18 +140,13 @@ function takeOutTable(actor: usize, pfn: u32, shift: u32): void {
 
 /**
  * Zaps the leaf that was read as `seen`. By exchange: hardware may set D until then, and what it set is in the value
- * found. The page must be known dirty before its reference can fall (I8b).
+ * found.
  */
 function zapLeaf(actor: usize, sptep: usize, seen: u64): void {
   let spte = seen;
   if (Rules.hold(Rule.ZapExchanges)) spte = Ops.swap<u64>(sptep, SPTE_NONPRESENT, Order.Full);
   else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Release);
-  if (spte & SPTE_D) {
-    const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
-    if ((Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) == 0)
-      Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
-  }
-  Stats.add(actor, Stat.LeavesZapped, 1);
+  leafIsGone(actor, spte);
 }
 
 /**
@@ -231,7 +235,7 @@ export function takeOutRoot(actor: usize, root: u32): void {
     for (let j: usize = 0; j < PAGE_SIZE; j += 8) {
       if (!Spte.present(Ops.load<u64>(lower + j, Order.Relaxed))) continue;
       const found = Ops.swap<u64>(lower + j, SPTE_NONPRESENT, Order.Full);
-      if (Spte.leaf(found, ROOT_SHIFT - 9)) Stats.add(actor, Stat.LeavesZapped, 1);
+      if (Spte.leaf(found, ROOT_SHIFT - 9)) leafIsGone(actor, found);
       else takeOutTable(actor, Spte.pfn(found), ROOT_SHIFT - 18);
       yieldShared(actor);
     }

@@ -1,5 +1,6 @@
 /** Threads for the actors of machines: one Piscina pool, kept from run to run. */
 
+import { setTimeout as delay } from "node:timers/promises";
 import { Piscina } from "piscina";
 import { HEADER_ABORT, HEADER_STOP } from "../core/layout.generated.js";
 import { GuestMmuError, usageError } from "../errors.js";
@@ -23,6 +24,12 @@ const STOP_GRACE_MS = 2000;
 
 const ENTRY = new URL("./worker.js", import.meta.url).href;
 
+/** What a thread may take to load its entry before `close` no longer waits for it. */
+const LOADING_MS = 5_000;
+const READY = new URL("./ready.js", import.meta.url).href;
+/** `ready` takes no task. */
+const READY_TASK = null as unknown as ActorTask;
+
 /**
  * Threads that vCPUs and invalidators run on.
  *
@@ -38,6 +45,7 @@ const ENTRY = new URL("./worker.js", import.meta.url).href;
 export class VcpuPool {
   readonly threads: number;
   readonly #piscina: Piscina<ActorTask, ActorEnd>;
+  readonly #loaded: Promise<void>;
   #run: VcpuRun | null = null;
   #closed = false;
 
@@ -58,6 +66,7 @@ export class VcpuPool {
       concurrentTasksPerWorker: 1,
       atomics: "disabled",
     });
+    this.#loaded = this.#allLoaded();
     // A thread that dies without a task is replaced; nothing of ours was in it.
     this.#piscina.on("error", () => undefined);
   }
@@ -100,7 +109,19 @@ export class VcpuPool {
       this.#run.stop();
       await this.#run.finished.catch(() => undefined);
     }
+    await this.#loaded;
     await this.#piscina.destroy();
+  }
+
+  /**
+   * Settled when every thread has loaded its entry, or failed to. Node 20 aborts the process if a thread is terminated
+   * while it loads a module (an assertion in CreateRequiredModuleFacade), so `close` waits for this.
+   */
+  async #allLoaded(): Promise<void> {
+    const answers = Array.from({ length: this.threads }, () =>
+      this.#piscina.run(READY_TASK, { filename: READY }),
+    );
+    await Promise.race([Promise.allSettled(answers), delay(LOADING_MS, undefined, { ref: false })]);
   }
 
   /** The last resort: locks that the threads hold stay held. */
