@@ -77,8 +77,6 @@ class RootsLine {
   deferredHead: u32;
   deferredLock: u32;
   deferredCount: u32;
-  /** tdp_mmu_pages_lock: guards `tableCount` accounting under mmu_lock (read). */
-  tdpPagesLock: u32;
 }
 export const KVM_SLOTS_ACTIVE: usize = ROOTS + offsetof<RootsLine>("slotsActive");
 export const KVM_GENERATION: usize = ROOTS + offsetof<RootsLine>("generation");
@@ -91,7 +89,6 @@ export const KVM_ALIVE: usize = ROOTS + offsetof<RootsLine>("alive");
 export const KVM_DEFERRED_HEAD: usize = ROOTS + offsetof<RootsLine>("deferredHead");
 export const KVM_DEFERRED_LOCK: usize = ROOTS + offsetof<RootsLine>("deferredLock");
 export const KVM_DEFERRED_COUNT: usize = ROOTS + offsetof<RootsLine>("deferredCount");
-export const KVM_TDP_PAGES_LOCK: usize = ROOTS + offsetof<RootsLine>("tdpPagesLock");
 
 if (offsetof<RetryLine>() > 128 || offsetof<ActiveLine>() > 128 || offsetof<RootsLine>() > 128) {
   ERROR("each part of struct kvm must fit its line pair");

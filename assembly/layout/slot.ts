@@ -29,7 +29,6 @@ export const SLOT_BY_HVA_SHIFT: u32 = 4;
 @unmanaged
 export class SlotsHead {
   count: u32;
-  generation: u32;
 }
 export const SLOTS_HEAD_SIZE: u32 = 64;
 

@@ -49,20 +49,28 @@ function unbalanced(actor: usize): void {
   trap(Trap.GraceUnbalanced, 0, actor);
 }
 
+/** A read section of either kind: its words are `word` and `depth` of the actor's block, and the epoch. */
+class Section {
+  @inline static enter(actor: usize, word: usize, depth: usize, epoch: usize): void {
+    const before = load<u32>(actor + depth);
+    store<u32>(actor + depth, before + 1);
+    if (before == 0) Ops.store<u32>(actor + word, Ops.load<u32>(epoch, Order.Relaxed), Order.Full);
+  }
+  @inline static leave(actor: usize, word: usize, depth: usize): void {
+    const after = load<u32>(actor + depth) - 1;
+    if (<i32>after < 0) unbalanced(actor);
+    store<u32>(actor + depth, after);
+    if (after == 0) Ops.store<u32>(actor + word, 0, Order.Release);
+  }
+}
+
 /** kvm.srcu: held by a vCPU whenever it is outside guest mode and may look at memslots. */
 export class Srcu {
   @inline static readLock(actor: usize): void {
-    const depth = load<u32>(actor + GRACE_SRCU_DEPTH);
-    store<u32>(actor + GRACE_SRCU_DEPTH, depth + 1);
-    if (depth == 0) {
-      Ops.store<u32>(actor + GRACE_SRCU, Ops.load<u32>(KVM_SRCU_EPOCH, Order.Relaxed), Order.Full);
-    }
+    Section.enter(actor, GRACE_SRCU, GRACE_SRCU_DEPTH, KVM_SRCU_EPOCH);
   }
   @inline static readUnlock(actor: usize): void {
-    const depth = load<u32>(actor + GRACE_SRCU_DEPTH) - 1;
-    if (<i32>depth < 0) unbalanced(actor);
-    store<u32>(actor + GRACE_SRCU_DEPTH, depth);
-    if (depth == 0) Ops.store<u32>(actor + GRACE_SRCU, 0, Order.Release);
+    Section.leave(actor, GRACE_SRCU, GRACE_SRCU_DEPTH);
   }
 }
 
@@ -75,17 +83,10 @@ export function synchronizeSrcu(actor: usize): void {
 /** RCU for page-table pages: held by lockless walkers of host and TDP tables. */
 export class Rcu {
   @inline static readLock(actor: usize): void {
-    const depth = load<u32>(actor + GRACE_RCU_DEPTH);
-    store<u32>(actor + GRACE_RCU_DEPTH, depth + 1);
-    if (depth == 0) {
-      Ops.store<u32>(actor + GRACE_RCU, Ops.load<u32>(KVM_RCU_EPOCH, Order.Relaxed), Order.Full);
-    }
+    Section.enter(actor, GRACE_RCU, GRACE_RCU_DEPTH, KVM_RCU_EPOCH);
   }
   @inline static readUnlock(actor: usize): void {
-    const depth = load<u32>(actor + GRACE_RCU_DEPTH) - 1;
-    if (<i32>depth < 0) unbalanced(actor);
-    store<u32>(actor + GRACE_RCU_DEPTH, depth);
-    if (depth == 0) Ops.store<u32>(actor + GRACE_RCU, 0, Order.Release);
+    Section.leave(actor, GRACE_RCU, GRACE_RCU_DEPTH);
   }
 }
 

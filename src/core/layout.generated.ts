@@ -194,7 +194,6 @@ export const KVM_SLOTS_ARCH_LOCK = 0x2110;
 export const KVM_SLOTS_LOCK = 0x210c;
 export const KVM_SRCU_EPOCH = 0x2190;
 export const KVM_TABLE_COUNT = 0x2198;
-export const KVM_TDP_PAGES_LOCK = 0x21ac;
 export const MACHINE_SIZE_MAX = 0xf9990000n;
 export const MAGIC = 0x554d4d47;
 export const MEASURE_FAILED = 0xffffffffffffffffn;

@@ -13,7 +13,6 @@ import {
   KVM_MN_INVALIDATE_LOCK,
   KVM_SLOTS_ARCH_LOCK,
   KVM_SLOTS_LOCK,
-  KVM_TDP_PAGES_LOCK,
   MM_BASE,
   MM_MMAP_LOCK,
   PAGE_LOCK,
@@ -26,7 +25,6 @@ const SPIN_LOCKS: readonly (readonly [name: string, address: number])[] = [
   ["mn_invalidate_lock", KVM_MN_INVALIDATE_LOCK],
   ["slots_lock", KVM_SLOTS_LOCK],
   ["slots_arch_lock", KVM_SLOTS_ARCH_LOCK],
-  ["tdp_mmu_pages_lock", KVM_TDP_PAGES_LOCK],
   ["the lock of the deferred free list", KVM_DEFERRED_LOCK],
   ["zone.lock", ZONE_LOCK],
 ];
