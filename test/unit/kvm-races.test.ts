@@ -457,3 +457,38 @@ test("the epochs of SRCU and RCU wrap without ever being 0", () => {
   expect(zeroes).toBe(0);
   expect(m.quiesce()).toEqual(QUIET);
 });
+
+// Row 6 of docs/protocol.md, The retry matrix, and its neighbours: a whole invalidation between any two accesses of a fault.
+describe.each(PROFILES)("an invalidation at any moment of a fault, profile %s", (_, profile) => {
+  /** How often a leaf leads to another page than the host's PTE; of how many places. */
+  function stale(without: number[]): { stale: number; places: number } {
+    const found = { stale: 0, places: 0 };
+    found.places = atEveryAccess({
+      machine: (onAccess) => new KvmMachine({ build: "lab", profile, without, onAccess }),
+      prepare: (m) => m.backed(4n),
+      first: (m) => m.guestStore(PAGE, 1n),
+      second: (raw, hva, m) => raw["hostDontneed"]!(m.host, hva + PAGE, PAGE),
+      check: (m, hva, ended, place) => {
+        expect(ended, place).toBe(Outcome.Ok);
+        if (m.leaf(1n) !== 0n && m.leafPfn(1n) !== m.pfnOf(hva + PAGE)) found.stale++;
+        else expect(m.quiesce(), place).toEqual(QUIET);
+      },
+    });
+    return found;
+  }
+
+  test("leaves no leaf that the host does not have", () => {
+    const { stale: wrong, places } = stale([]);
+    expect(places).toBeGreaterThan(30);
+    expect(wrong).toBe(0);
+  });
+
+  test.each([
+    ["SeqChecked", Rule.SeqChecked],
+    ["SnapshotBeforeGup", Rule.SnapshotBeforeGup],
+    ["RetryUnderLock", Rule.RetryUnderLock],
+    ["LockHeldToInstall", Rule.LockHeldToInstall],
+  ])("leaves a stale one without %s", (_name, rule) => {
+    expect(stale([rule]).stale).toBeGreaterThan(0);
+  });
+});
