@@ -56,6 +56,7 @@ export function vcpuRunRecords(index: u32, count: u32, keep: u32): u32 {
   const vcpu = Map.actor(index);
   if (enter(vcpu) != Outcome.Ok) return 0;
   let at = Map.batch(vcpu);
+  count = min(count, Map.batchSize >> 4);
   for (let i: u32 = 0; i < count; i++, at += 16) {
     const outcome = runRecord(vcpu, at, i, keep != 0);
     if (outcome != Outcome.Ok) {
@@ -89,6 +90,7 @@ export function vcpuRunAccesses(index: u32, count: u32): u32 {
   const vcpu = Map.actor(index);
   if (enter(vcpu) != Outcome.Ok) return 0;
   let at = Map.batch(vcpu);
+  count = min(count, Map.batchSize >> 5);
   for (let i: u32 = 0; i < count; i++, at += 32) {
     if (runAccess(vcpu, at) != Outcome.Ok) {
       endRun(vcpu);

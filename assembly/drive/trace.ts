@@ -34,6 +34,9 @@ function pieceSize(gva: u64, left: u32): u32 {
 export function runTrace(vcpu: usize, first: u32, count: u32): u32 {
   if (!beginDrive(vcpu)) return 0;
   const drive = Touch.drive(vcpu);
+  const records = Map.batchSize / <u32>RECORD_SIZE;
+  first = min(first, records);
+  count = min(count, records - first);
   let record = Map.batch(vcpu) + <usize>first * RECORD_SIZE;
   let pieces: u32 = 0;
   let misses: u32 = 0;

@@ -153,10 +153,15 @@ function casSized(address: usize, size: u32, found: u64, next: u64): u64 {
   return Ops.cas<u8>(address, <u8>found, <u8>next, Order.Full);
 }
 
-/**
- * Guest LOCK-prefixed read-modify-write of a naturally aligned word; the old value is left in the fault record. What is
- * not aligned is refused with #AC semantics by the caller (split-lock detection): see `abi/vcpu.ts`.
- */
+/** #AC(0) at `gva`, as split-lock detection raises it. */
+function alignmentCheck(vcpu: usize, gva: u64): Outcome {
+  const walk = changetype<Walk>(vcpu + ACTOR_WALK);
+  walk.outcome = Outcome.AlignmentCheck;
+  walk.gva = gva;
+  return Outcome.AlignmentCheck;
+}
+
+/** Guest LOCK-prefixed read-modify-write of a naturally aligned word; the old value is left in the fault record. */
 export function guestModify(
   vcpu: usize,
   gva: u64,
@@ -165,6 +170,7 @@ export function guestModify(
   value: u64,
   expected: u64,
 ): Outcome {
+  if (gva & (size - 1)) return alignmentCheck(vcpu, gva);
   const address = addressOf(vcpu, gva, Access.Modify);
   if (address == 0) return outcome(vcpu);
   const mask: u64 = size == 8 ? u64.MAX_VALUE : ((<u64>1) << (size << 3)) - 1;

@@ -27,6 +27,8 @@ export enum Outcome {
   HostFault = 9,
   /** The host is out of frames. `Walk.gpa`. */
   OutOfFrames = 10,
+  /** #AC(0): a locked read-modify-write that is not naturally aligned (docs/decisions/0006-split-locks.md). */
+  AlignmentCheck = 11,
 }
 
 /** Kinds of access. Bit 0: checked and reported as a write. */

@@ -533,6 +533,7 @@ export const Outcome = {
   Interrupted: 8,
   HostFault: 9,
   OutOfFrames: 10,
+  AlignmentCheck: 11,
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 

@@ -305,3 +305,24 @@ describe("the lab module", () => {
     expect(machine.quiesce()).toEqual(QUIET);
   });
 });
+
+describe("what does not fit is refused by the core itself", () => {
+  test("a locked read-modify-write across its alignment is #AC, and the vCPU goes on", () => {
+    const machine = new KvmMachine();
+    machine.backed(1n);
+    for (const size of [2, 4, 8])
+      expect(machine.guestModify(0x41n, Modify.Add, 1n, { size })).toBe(Outcome.AlignmentCheck);
+    expect(machine.guestModify(0x41n, Modify.Add, 1n, { size: 1 })).toBe(Outcome.Ok);
+    expect(machine.dontneed(machine.slots[0]!.hva, PAGE, machine.host)).toBe(0);
+    expect(machine.quiesce()).toEqual(QUIET);
+  });
+
+  test("a batch ends with its buffer", () => {
+    const machine = new KvmMachine();
+    machine.backed(1n);
+    const buffer = machine.word(layout.HEADER_OFFSET_BATCHES_BASE);
+    for (let at = 0; at < 16384; at += 16) machine.view.setUint32(buffer + at + 8, 8, true);
+    expect(machine.u32("vcpuRunRecords", 0, 1 << 20, 0)).toBe(16384 / 16);
+    expect(machine.quiesce()).toEqual(QUIET);
+  });
+});
