@@ -1,7 +1,6 @@
 // One access of a driver: the TLB hit inline, everything else in one call.
 
 import { ACTOR_DRIVE, ACTOR_WALK } from "../layout/actor";
-import { CONTROL_REQUESTS } from "../layout/control";
 import { Drive, DriveStatus } from "../layout/drive";
 import { GuestStatus } from "../layout/guest";
 import { HEADER_STOP } from "../layout/header";
@@ -10,7 +9,6 @@ import { Access, Outcome, Walk } from "../layout/walk";
 import { guestPageFault } from "../guest/fault";
 import { Guest, beginRun, endRun } from "../kvm/vcpu";
 import { Ops, Order } from "../sync/ops";
-import { Translate } from "../x86/translate";
 
 /** A driver looks at `Header.stop` whenever this mask of its count is 0. */
 export const STOP_MASK: u32 = 63;
@@ -26,7 +24,7 @@ export class Touch {
   }
   /** Address of the byte at `gva`; 0 if there is a request or the TLB does not have it. In guest mode. */
   @inline static hit(vcpu: usize, gva: u64, access: Access): usize {
-    return Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0 ? Translate.hit(vcpu, gva, access) : 0;
+    return Guest.hit(vcpu, gva, access);
   }
   /** Address of the byte at `gva`, whatever it takes; 0 as `reachSlow`. */
   @inline static reach(vcpu: usize, gva: u64, access: Access): usize {

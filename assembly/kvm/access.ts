@@ -2,12 +2,10 @@
 // that crosses a page is one access: both pages are translated before a byte moves, and a fault leaves memory as it was.
 
 import { ACTOR_FAULT, ACTOR_WALK } from "../layout/actor";
-import { CONTROL_REQUESTS } from "../layout/control";
 import { Fault } from "../layout/fault";
 import { Stat, Stats } from "../layout/stats";
 import { Access, Outcome, Walk } from "../layout/walk";
 import { Ops, Order } from "../sync/ops";
-import { Translate } from "../x86/translate";
 import { Guest, addressMiss } from "./vcpu";
 
 /** Operations of a read-modify-write. */
@@ -44,14 +42,10 @@ class Crossing {
 
 /** `Guest.address`, with the TLB's hits counted. */
 function addressOf(vcpu: usize, gva: u64, access: Access): usize {
-  if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0) {
-    const host = Translate.hit(vcpu, gva, access);
-    if (host) {
-      Stats.add(vcpu, Stat.TlbHits, 1);
-      return host;
-    }
-  }
-  return addressMiss(vcpu, gva, access);
+  const host = Guest.hit(vcpu, gva, access);
+  if (host == 0) return addressMiss(vcpu, gva, access);
+  Stats.add(vcpu, Stat.TlbHits, 1);
+  return host;
 }
 
 function outcome(vcpu: usize): Outcome {

@@ -1,6 +1,6 @@
 // The virtual machine as a whole: made with the machine, taken apart for good or for a check that nothing leaked.
 
-import { KVM_ALIVE, KVM_RCU_EPOCH, KVM_SLOTS_LOCK, KVM_SRCU_EPOCH } from "../layout/kvm";
+import { KVM_RCU_EPOCH, KVM_SLOTS_LOCK, KVM_SRCU_EPOCH } from "../layout/kvm";
 import { Map } from "../layout/map";
 import { MM_BASE, MM_NOTIFIERS, Notifier } from "../layout/mm";
 import { Ops, Order } from "../sync/ops";
@@ -17,7 +17,6 @@ export function createKvm(): void {
   Ops.store<u32>(KVM_RCU_EPOCH, 1, Order.Relaxed);
   Ops.store<u32>(MM_BASE + MM_NOTIFIERS, Notifier.Kvm, Order.Release);
   for (let i: u32 = 0, n = Map.vcpuCount; i < n; i++) resetCpu(Map.actor(i));
-  Ops.store<u32>(KVM_ALIVE, 1, Order.Release);
 }
 
 /**

@@ -93,17 +93,18 @@ export function releaseVcpu(vcpu: usize): void {
 
 /** One access's way to memory. */
 export class Guest {
+  /** Address of the byte at `gva` if the TLB has it and nothing is asked of the vCPU; else 0. In guest mode. */
+  @inline static hit(vcpu: usize, gva: u64, access: Access): usize {
+    return Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0 ? Translate.hit(vcpu, gva, access) : 0;
+  }
   /**
    * Address, in this memory, of the byte at `gva`, for an access that stays within its page; 0 if there is none, with
    * the outcome in the actor's walk record. The vCPU is in guest mode, and still is when this returns an address.
    * On 0 it is in guest mode too, or, if it could not enter again (`Interrupted`, `OutOfFrames`), outside of it.
    */
   @inline static address(vcpu: usize, gva: u64, access: Access): usize {
-    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0) {
-      const host = Translate.hit(vcpu, gva, access);
-      if (host) return host;
-    }
-    return addressMiss(vcpu, gva, access);
+    const host = Guest.hit(vcpu, gva, access);
+    return host ? host : addressMiss(vcpu, gva, access);
   }
 }
 

@@ -71,8 +71,6 @@ class RootsLine {
   rcuEpoch: u32;
   /** Table pages of the secondary MMU in use, roots included. */
   tableCount: u32;
-  /** 1 after `create`: a VM exists. */
-  alive: u32;
   /** rcu free list: guarded by `deferredLock`. Head pfn, linked by page.next, epoch in page.own. */
   deferredHead: u32;
   deferredLock: u32;
@@ -85,7 +83,6 @@ export const KVM_CURRENT_ROOT: usize = ROOTS + offsetof<RootsLine>("currentRoot"
 export const KVM_SRCU_EPOCH: usize = ROOTS + offsetof<RootsLine>("srcuEpoch");
 export const KVM_RCU_EPOCH: usize = ROOTS + offsetof<RootsLine>("rcuEpoch");
 export const KVM_TABLE_COUNT: usize = ROOTS + offsetof<RootsLine>("tableCount");
-export const KVM_ALIVE: usize = ROOTS + offsetof<RootsLine>("alive");
 export const KVM_DEFERRED_HEAD: usize = ROOTS + offsetof<RootsLine>("deferredHead");
 export const KVM_DEFERRED_LOCK: usize = ROOTS + offsetof<RootsLine>("deferredLock");
 export const KVM_DEFERRED_COUNT: usize = ROOTS + offsetof<RootsLine>("deferredCount");

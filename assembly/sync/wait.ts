@@ -34,11 +34,6 @@ export function wakeAll(address: usize): void {
   atomic.notify(address, -1);
 }
 
-/** Wakes one that sleeps on the word. */
-export function wakeOne(address: usize): void {
-  atomic.notify(address, 1);
-}
-
 /** Looks at a word this often before sleeping on it: one to two microseconds, as long as most sections last. */
 export const SPIN_LIMIT: u32 = 200;
 
