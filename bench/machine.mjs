@@ -23,6 +23,7 @@ const WORDS = {
   options: L.HEADER_OFFSET_OPTIONS,
   profile: L.HEADER_OFFSET_PROFILE,
   maxphyaddr: L.HEADER_OFFSET_MAXPHYADDR,
+  spinLimit: L.HEADER_OFFSET_SPIN_LIMIT,
 };
 
 const DEFAULTS = {
@@ -38,6 +39,7 @@ const DEFAULTS = {
   options: L.MachineOption.EptAccessedDirty | L.MachineOption.Page1GB,
   profile: L.Profile.V6_13,
   maxphyaddr: 46,
+  spinLimit: L.SPIN_LIMIT_DEFAULT,
 };
 
 export class Machine {

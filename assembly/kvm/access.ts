@@ -92,12 +92,12 @@ export function guestStore(vcpu: usize, gva: u64, size: u32, value: u64): Outcom
 function crossedPages(vcpu: usize, gva: u64, head: u32, access: Access): Outcome {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   while (true) {
-    const before = Stats.read(vcpu, Stat.Exits);
+    fault.left = 0;
     const first = Guest.address(vcpu, gva, access);
     if (first == 0) return outcome(vcpu);
     const second = Guest.address(vcpu, gva + head, access);
     if (second == 0) return outcome(vcpu);
-    if (Stats.read(vcpu, Stat.Exits) != before) continue;
+    if (fault.left) continue;
     fault.crossFirst = <u32>first;
     fault.crossSecond = <u32>second;
     return Outcome.Ok;

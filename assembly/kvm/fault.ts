@@ -16,7 +16,7 @@ import { HostStatus } from "../host/status";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
 import { Barrier, Ops, Order } from "../sync/ops";
-import { SPIN_LIMIT, park, relax } from "../sync/wait";
+import { park, relax } from "../sync/wait";
 import { MmuLock } from "./lock";
 import { findSlot } from "./memslots";
 import { RetryReason, retryReason } from "./retry";
@@ -255,7 +255,7 @@ export function waitForInvalidation(vcpu: usize): void {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   if (Map.has(MachineOption.SpinOnRetry) || !stillOpen(fault)) return;
   Stats.add(vcpu, Stat.RetryWaits, 1);
-  for (let i: u32 = 0; i < SPIN_LIMIT; i++) {
+  for (let i: u32 = 0; i < Map.spinLimit; i++) {
     relax(vcpu);
     if (!stillOpen(fault)) return;
   }

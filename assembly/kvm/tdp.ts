@@ -15,7 +15,7 @@ import { headOf } from "../host/page";
 import { Rule, Rules } from "../rules";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
-import { SPIN_LIMIT, relax } from "../sync/wait";
+import { relax } from "../sync/wait";
 import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
@@ -160,7 +160,7 @@ function yieldLock(actor: usize, flush: bool): bool {
   }
   MmuLock.unlock(actor);
   Stats.add(actor, Stat.Yields, 1);
-  for (let i: u32 = 0; i < SPIN_LIMIT && MmuLock.contended(); i++) relax(actor);
+  for (let i: u32 = 0; i < Map.spinLimit && MmuLock.contended(); i++) relax(actor);
   MmuLock.lock(actor);
   return flush;
 }

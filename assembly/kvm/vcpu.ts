@@ -68,6 +68,7 @@ function leaveGuestMode(vcpu: usize): void {
 /** From guest mode to outside, into an SRCU section. */
 function exitGuest(vcpu: usize): void {
   leaveGuestMode(vcpu);
+  changetype<Fault>(vcpu + ACTOR_FAULT).left = 1;
   Srcu.readLock(vcpu);
   Stats.add(vcpu, Stat.Exits, 1);
 }

@@ -33,6 +33,8 @@ export class Fault {
   /** Where the two parts of a page-crossing access are in this memory. */
   crossFirst: u32;
   crossSecond: u32;
+  /** Set when the vCPU leaves guest mode, cleared by who wants to know: statistics decide nothing. */
+  left: u32;
 }
 export const FAULT_OFFSET_VALUE: usize = offsetof<Fault>("value");
 if (ACTOR_FAULT + offsetof<Fault>() > ACTOR_GATHER) ERROR("Fault must end before the gather list");

@@ -1,7 +1,7 @@
 // The header page: what a machine is, where its regions are, and how it ended if it trapped.
 // Written once by `create`; afterwards only the words of the "live" part change.
 //
-//   0  identity   magic, ABI version, size      68  region bases      128  live words (abort, trap, stop)
+//   0  identity   magic, ABI version, size      72  region bases      128  live words (abort, trap, stop)
 //   16 config     counts, options, build       112  rules left out
 
 /** "GMMU" in little-endian bytes: the first word of a header page. */
@@ -13,6 +13,9 @@ export const ABI_VERSION: u32 = 1;
 /** The page below the header is never read or written, so that a null pointer has nothing to hit. */
 export const HEADER_BASE: usize = 4096;
 export const HEADER_SIZE: usize = 4096;
+
+/** `Header.spinLimit` of an ordinary machine: one to two microseconds of looks, as long as most sections last. */
+export const SPIN_LIMIT_DEFAULT: u32 = 200;
 
 @unmanaged
 export class Header {
@@ -48,6 +51,8 @@ export class Header {
   walkCacheEntries: u32;
   /** `Build` that made the machine; written by the host, which knows what it instantiates. */
   build: u32;
+  /** Looks at a word before an actor sleeps on it; 0 sleeps at once, as the explorer wants it. */
+  spinLimit: u32;
 
   actorsBase: u32;
   histogramsBase: u32;

@@ -53,6 +53,7 @@ let FRAME_COUNT: u32 = 0;
 let VCPU_COUNT: u32 = 0;
 let ACTOR_COUNT: u32 = 0;
 let OPTIONS: u32 = 0;
+let SPIN_LIMIT: u32 = 0;
 
 /** What `attach` found. */
 export enum AttachResult {
@@ -139,6 +140,7 @@ export function attachRegions(): void {
   VCPU_COUNT = h.vcpuCount;
   ACTOR_COUNT = h.vcpuCount + h.hostCount;
   OPTIONS = h.options;
+  SPIN_LIMIT = h.spinLimit;
 }
 
 /** Checks the identity of the header. */
@@ -168,6 +170,10 @@ export class Map {
   }
   @inline static get batchSize(): u32 {
     return BATCH_SIZE;
+  }
+  /** How often a waiting actor looks at a word before it sleeps on it. */
+  @inline static get spinLimit(): u32 {
+    return SPIN_LIMIT;
   }
   @inline static get windowCount(): u32 {
     return WINDOW_COUNT;

@@ -13,7 +13,7 @@ import { KVM_RCU_EPOCH, KVM_SRCU_EPOCH } from "../layout/kvm";
 import { Map } from "../layout/map";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
-import { SPIN_LIMIT, park } from "./wait";
+import { park } from "./wait";
 
 /** Waits until every actor is outside, or has entered at `epoch` or later. */
 function waitForReaders(word: usize, epoch: u32, actor: usize): void {
@@ -25,7 +25,7 @@ function waitForReaders(word: usize, epoch: u32, actor: usize): void {
       const seen = Ops.load<u32>(other + word, Order.Acquire);
       if (seen == 0 || <i32>(seen - epoch) >= 0) break;
       // Nobody notifies this word: readers leave without looking. The slice bounds the delay.
-      if (++spins > SPIN_LIMIT) park(other + word, seen, actor);
+      if (++spins > Map.spinLimit) park(other + word, seen, actor);
     }
   }
 }

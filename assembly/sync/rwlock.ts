@@ -16,7 +16,7 @@ import { Map } from "../layout/map";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
 import { Owner } from "./spin";
-import { SPIN_LIMIT, park, relax } from "./wait";
+import { park, relax } from "./wait";
 
 const WAITERS: usize = 4;
 const DRAINERS: usize = 8;
@@ -27,7 +27,7 @@ function awaitFree(lock: usize, actor: usize): void {
   while (true) {
     const seen = Ops.load<u32>(lock, Order.Relaxed);
     if (seen == 0) return;
-    if (++spins > SPIN_LIMIT) park(lock, seen, actor);
+    if (++spins > Map.spinLimit) park(lock, seen, actor);
     else relax(actor);
   }
 }
@@ -66,8 +66,10 @@ function drain(lock: usize, reader: usize, actor: usize): void {
     const word = Map.actor(i) + reader;
     let spins: u32 = 0;
     while (Ops.load<u32>(word, Order.Acquire)) {
-      relax(actor);
-      if (++spins <= SPIN_LIMIT) continue;
+      if (++spins <= Map.spinLimit) {
+        relax(actor);
+        continue;
+      }
       Ops.add<u32>(lock + DRAINERS, 1, Order.Full);
       park(word, 1, actor);
       Ops.sub<u32>(lock + DRAINERS, 1, Order.Full);

@@ -4,7 +4,7 @@
 import { Map } from "../layout/map";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
-import { SPIN_LIMIT, park } from "./wait";
+import { park } from "./wait";
 
 /** The word that names `actor` as the owner of a lock. */
 export class Owner {
@@ -19,7 +19,7 @@ const CONTENDED: u32 = 0x80000000;
 function lockSlow(lock: usize, actor: usize): void {
   const me = Owner.of(actor);
   if ((Ops.load<u32>(lock, Order.Relaxed) & ~CONTENDED) == me) trap(Trap.LockTwice, lock, actor);
-  for (let i: u32 = 0; i < SPIN_LIMIT; i++) {
+  for (let i: u32 = 0; i < Map.spinLimit; i++) {
     if (Ops.load<u32>(lock, Order.Relaxed) == 0 && Ops.cas<u32>(lock, 0, me, Order.Acquire) == 0) return;
   }
   // From here on the lock is taken with CONTENDED set, so that its release wakes the next sleeper, if there is one.

@@ -3,6 +3,7 @@
 
 import { ACTOR_CPU } from "../layout/actor";
 import { HEADER_ABORT } from "../layout/header";
+import { Map } from "../layout/map";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
 
@@ -34,9 +35,6 @@ export function wakeAll(address: usize): void {
   atomic.notify(address, -1);
 }
 
-/** Looks at a word this often before sleeping on it: one to two microseconds, as long as most sections last. */
-export const SPIN_LIMIT: u32 = 200;
-
 /** Looks at a private word between two looks at a shared one: a spinner's looks slow the writer that it waits for. */
 const RELAX: u32 = 24;
 
@@ -48,7 +46,7 @@ export function relax(actor: usize): void {
 /** Spins, then sleeps, until the word no longer equals `value`; returns what it holds then. */
 export function waitWhileEqual(address: usize, value: u32, waiters: usize, actor: usize): u32 {
   let now = Ops.load<u32>(address, Order.Acquire);
-  for (let i: u32 = 0; now == value && i < SPIN_LIMIT; i++) {
+  for (let i: u32 = 0; now == value && i < Map.spinLimit; i++) {
     relax(actor);
     now = Ops.load<u32>(address, Order.Acquire);
   }

@@ -125,30 +125,31 @@ export const GUP_WRITABLE = 0x10000000000n;
 export const HEADER_ABORT = 0x1080;
 export const HEADER_BASE = 0x1000;
 export const HEADER_OFFSET_ABI_VERSION = 0x1004;
-export const HEADER_OFFSET_ACTORS_BASE = 0x1044;
-export const HEADER_OFFSET_BATCHES_BASE = 0x105c;
+export const HEADER_OFFSET_ACTORS_BASE = 0x1048;
+export const HEADER_OFFSET_BATCHES_BASE = 0x1060;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
 export const HEADER_OFFSET_BUILD = 0x1040;
-export const HEADER_OFFSET_FRAMES_BASE = 0x1068;
+export const HEADER_OFFSET_FRAMES_BASE = 0x106c;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
-export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1048;
+export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x104c;
 export const HEADER_OFFSET_HOST_COUNT = 0x1018;
 export const HEADER_OFFSET_MAXPHYADDR = 0x1038;
 export const HEADER_OFFSET_OPTIONS = 0x1034;
-export const HEADER_OFFSET_PAGES_BASE = 0x1064;
+export const HEADER_OFFSET_PAGES_BASE = 0x1068;
 export const HEADER_OFFSET_PROFILE = 0x100c;
 export const HEADER_OFFSET_RULES_OFF0 = 0x1070;
 export const HEADER_OFFSET_RULES_OFF1 = 0x1078;
 export const HEADER_OFFSET_SIZE = 0x1008;
-export const HEADER_OFFSET_SLOTS_BASE = 0x104c;
+export const HEADER_OFFSET_SLOTS_BASE = 0x1050;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
+export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
-export const HEADER_OFFSET_VMAS_BASE = 0x1050;
+export const HEADER_OFFSET_VMAS_BASE = 0x1054;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
-export const HEADER_OFFSET_WINDOWS_BASE = 0x1060;
+export const HEADER_OFFSET_WINDOWS_BASE = 0x1064;
 export const HEADER_OFFSET_WINDOW_COUNT = 0x1030;
 export const HEADER_SIZE = 0x1000;
 export const HEADER_STOP = 0x1098;
@@ -283,6 +284,7 @@ export const SLOT_OFFSET_HVA = 16;
 export const SLOT_OFFSET_ID = 24;
 export const SLOT_OFFSET_NPAGES = 8;
 export const SLOT_SHIFT = 5;
+export const SPIN_LIMIT_DEFAULT = 200;
 export const SPTE_A = 0x100n;
 export const SPTE_D = 0x200n;
 export const SPTE_FROZEN = 0x800000000000000n;
@@ -464,6 +466,13 @@ export const HostStatus = {
 } as const;
 export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
 
+export const LockKind = {
+  Spin: 0,
+  RwLock: 1,
+  Sleeping: 2,
+} as const;
+export type LockKind = (typeof LockKind)[keyof typeof LockKind];
+
 export const MachineOption = {
   ZeroPages: 1,
   Poison: 2,
@@ -493,7 +502,56 @@ export type Modify = (typeof Modify)[keyof typeof Modify];
 
 export const Note = {
   NotifyStart: 1,
-  NotifyEnd: 2,
+  NotifyStarted: 2,
+  NotifyEnd: 3,
+  HostLeaf: 4,
+  HostFlush: 5,
+  PageAlloc: 6,
+  PageFree: 7,
+  PageGet: 8,
+  PagePut: 9,
+  SpteLeaf: 10,
+  SpteLink: 11,
+  TableAlloc: 12,
+  TableFree: 13,
+  TlbFill: 14,
+  TlbFlush: 15,
+  TlbDrop: 16,
+  GuestUse: 17,
+  GuestEnter: 18,
+  GuestExit: 19,
+  FlushBegin: 20,
+  FlushDone: 21,
+  LockWanted: 22,
+  LockTaken: 23,
+  LockDropped: 24,
+  MaySleep: 25,
+  ReadEnter: 26,
+  ReadLeave: 27,
+  InProgress: 28,
+  ActiveCount: 29,
+  Range: 30,
+  MapTaken: 31,
+  MapUse: 32,
+  MapDropped: 33,
+  GpcValid: 34,
+  GpcInvalid: 35,
+  GpcUse: 36,
+  MetaUse: 37,
+  FileAdd: 38,
+  FileRemove: 39,
+  DmaUse: 40,
+  SlotsPublished: 41,
+  SlotDeleted: 42,
+  RootInvalid: 43,
+  RootLoaded: 44,
+  PageDirty: 45,
+  AtomicBegin: 46,
+  AtomicEnd: 47,
+  PinTaken: 48,
+  PinDropped: 49,
+  PgmapGone: 50,
+  HostUse: 51,
 } as const;
 export type Note = (typeof Note)[keyof typeof Note];
 

@@ -5,6 +5,7 @@ import {
   HEADER_OFFSET_FRAME_COUNT,
   HEADER_OFFSET_HOST_COUNT,
   HEADER_OFFSET_MAXPHYADDR,
+  HEADER_OFFSET_SPIN_LIMIT,
   HEADER_OFFSET_OPTIONS,
   HEADER_OFFSET_PROFILE,
   HEADER_OFFSET_RULES_OFF0,
@@ -18,6 +19,7 @@ import {
   HEADER_OFFSET_WINDOW_COUNT,
   MachineOption,
   PAGE_SIZE,
+  SPIN_LIMIT_DEFAULT,
   Rule,
 } from "../core/layout.generated.js";
 import { type LabImports } from "../core/core.js";
@@ -71,6 +73,8 @@ export interface MachineOptions extends ModuleOptions {
   readonly profile?: ProfileName;
   /** Physical-address width of the emulated processor, 32 to 52 bits. Default 46. */
   readonly maxphyaddr?: number;
+  /** Looks at a word before a waiting thread sleeps on it, 0 to 1,000,000. Default 200; 0 sleeps at once. */
+  readonly spinLimit?: number;
   /** Zero a page before user space or the guest gets it. Default true. */
   readonly zeroPages?: boolean;
   /** Fill freed frames with a pattern and verify it when they are handed out. Default false. */
@@ -99,6 +103,7 @@ export interface MachineConfiguration {
   readonly windows: number;
   readonly profile: ProfileName;
   readonly maxphyaddr: number;
+  readonly spinLimit: number;
   readonly zeroPages: boolean;
   readonly poison: boolean;
   readonly spinOnRetry: boolean;
@@ -136,6 +141,7 @@ export const MACHINE_LIMITS = {
   batchSize: { minimum: PAGE_SIZE, maximum: 1 << 24, standard: 1 << 16, step: PAGE_SIZE },
   windows: { minimum: 0, maximum: 65_536, standard: 0 },
   maxphyaddr: { minimum: 32, maximum: 52, standard: 46 },
+  spinLimit: { minimum: 0, maximum: 1_000_000, standard: SPIN_LIMIT_DEFAULT },
 } as const satisfies Record<string, Limit>;
 
 /** The switches of a configuration: default, and bit in the header. */
@@ -244,6 +250,7 @@ export function configure(options: MachineOptions): MachineConfiguration {
     windows: number("windows", options.windows),
     profile: profileOf(options.profile),
     maxphyaddr: number("maxphyaddr", options.maxphyaddr),
+    spinLimit: number("spinLimit", options.spinLimit),
     zeroPages: switchOf("zeroPages", options.zeroPages),
     poison: switchOf("poison", options.poison),
     spinOnRetry: switchOf("spinOnRetry", options.spinOnRetry),
@@ -267,6 +274,7 @@ const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration)
   [HEADER_OFFSET_BATCH_SIZE, (c) => c.batchSize],
   [HEADER_OFFSET_WINDOW_COUNT, (c) => c.windows],
   [HEADER_OFFSET_MAXPHYADDR, (c) => c.maxphyaddr],
+  [HEADER_OFFSET_SPIN_LIMIT, (c) => c.spinLimit],
   [HEADER_OFFSET_PROFILE, (c) => PROFILES[c.profile].number],
   [HEADER_OFFSET_OPTIONS, flagBits],
 ];
@@ -314,6 +322,7 @@ export function readConfiguration(view: DataView): MachineConfiguration {
     batchSize: word(HEADER_OFFSET_BATCH_SIZE),
     windows: word(HEADER_OFFSET_WINDOW_COUNT),
     maxphyaddr: word(HEADER_OFFSET_MAXPHYADDR),
+    spinLimit: word(HEADER_OFFSET_SPIN_LIMIT),
     profile: profile.name,
     ...flags,
     rulesOff: (Object.keys(Rule) as RuleName[]).filter((name) => (off >> BigInt(Rule[name])) & 1n),

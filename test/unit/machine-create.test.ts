@@ -18,7 +18,7 @@ const shared = (initial: number, maximum = 65536): WebAssembly.Memory =>
 describe("a machine", () => {
   test("has the defaults that MACHINE_LIMITS tells", () => {
     const { configuration } = Machine.create();
-    const { frames, vcpus, hostThreads, slots, vmas, batchSize, windows, maxphyaddr, entries } =
+    const { frames, vcpus, hostThreads, slots, vmas, batchSize, windows, maxphyaddr, spinLimit, entries } =
       MACHINE_LIMITS;
     expect(configuration).toMatchObject({
       frames: frames.standard,
@@ -29,6 +29,7 @@ describe("a machine", () => {
       batchSize: batchSize.standard,
       windows: windows.standard,
       maxphyaddr: maxphyaddr.standard,
+      spinLimit: spinLimit.standard,
       tlb: { entries: entries.standard },
       profile: "v6.13",
       rulesOff: [],
@@ -47,6 +48,7 @@ describe("a machine", () => {
       windows: 3,
       profile: "v5.4",
       maxphyaddr: 39,
+      spinLimit: 7,
       zeroPages: false,
       poison: true,
       spinOnRetry: true,
