@@ -240,16 +240,17 @@ function count(vcpu: usize, result: FaultResult): void {
   }
 }
 
-/** True while the invalidation that the failed check met may still be open. */
-function stillOpen(fault: Fault): bool {
-  if (Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Acquire) == 0) return false;
-  return Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Acquire) == fault.waitSeq;
+/** The count while the invalidation that the failed check met may still be open; else 0. */
+function stillOpen(fault: Fault): u32 {
+  const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Acquire);
+  if (open == 0) return 0;
+  return Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Acquire) == fault.waitSeq ? open : 0;
 }
 
 /**
- * After RetryCount: waits until an invalidation has ended, outside of SRCU and of every lock. On the sequence and not on
- * the count, which others may lower and raise again while this vCPU sleeps. The unlocked check may have read the
- * sequence raised and the count not yet lowered: then the count falls to 0, or another end raises the sequence.
+ * After RetryCount: waits until an invalidation has ended, outside of SRCU and of every lock. The count is the word to
+ * sleep on: an end writes it last, so that a look at it that finds the end half done is followed by a change. Others may
+ * lower and raise it again before this vCPU sleeps: then the sequence has moved, and the next end wakes everybody.
  */
 export function waitForInvalidation(vcpu: usize): void {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
@@ -261,6 +262,10 @@ export function waitForInvalidation(vcpu: usize): void {
   }
   // Announce, then look again: pairs with count-then-waiters in invalidateEnd.
   Ops.add<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
-  while (stillOpen(fault)) park(KVM_INVALIDATE_SEQ, fault.waitSeq, vcpu);
+  let open = stillOpen(fault);
+  while (open) {
+    park(KVM_INVALIDATE_IN_PROGRESS, open, vcpu);
+    open = stillOpen(fault);
+  }
   Ops.sub<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
 }

@@ -155,7 +155,7 @@ export function invalidateEnd(actor: usize, start: u64, end: u64): void {
     MmuLock.lock(actor);
     endLocked(actor);
     MmuLock.unlock(actor);
-    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Full)) wakeAll(KVM_INVALIDATE_SEQ);
+    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Full)) wakeAll(KVM_INVALIDATE_IN_PROGRESS);
   }
   Srcu.readUnlock(actor);
 
