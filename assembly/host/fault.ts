@@ -29,7 +29,10 @@ import { findVma } from "./vma";
 /** The host entry allowed writes when the page was found. */
 export const GUP_WRITABLE: u64 = 1 << 40;
 
-/** A page looked up: pfn in bits 31:0, `HostStatus` in bits 39:32, GUP_WRITABLE. */
+/** The pfn was found without a reference: a remapped one, or one without struct page. Neither get nor put it. */
+export const GUP_NO_REFERENCE: u64 = 1 << 41;
+
+/** A page looked up: pfn in bits 31:0, `HostStatus` in bits 39:32, GUP_WRITABLE, GUP_NO_REFERENCE. */
 export class Gup {
   @inline static pfn(result: u64): u32 {
     return <u32>result;
