@@ -256,7 +256,7 @@ export const POOL_TABLES = 0x620;
 export const POOL_TABLES_MAX = 12;
 export const POOL_TABLE_COUNT = 0x604;
 export const POOL_VMA_HINT = 0x60c;
-export const PROFILE_COUNT = 2;
+export const PROFILE_COUNT = 4;
 export const PTE_1G_RESERVED = 0x3fffe000n;
 export const PTE_2M_RESERVED = 0x1fe000n;
 export const PTE_A = 0x20n;
@@ -275,7 +275,7 @@ export const PTE_XD = 0x8000000000000000n;
 export const RANGE_SENTINEL = 0xffffffffffffffffn;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
-export const RULE_COUNT = 33;
+export const RULE_COUNT = 50;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
 export const SLOT_OFFSET_BASE_GFN = 0;
@@ -605,12 +605,18 @@ export const PageFlag = {
   Reserved: 128,
   Poisoned: 256,
   RootInvalid: 0x400,
+  ZoneDevice: 0x800,
+  Zero: 0x1000,
+  AnonExclusive: 0x2000,
+  NotRefcounted: 0x4000,
 } as const;
 export type PageFlag = (typeof PageFlag)[keyof typeof PageFlag];
 
 export const Profile = {
   V5_4: 0,
   V6_13: 1,
+  V5_3: 2,
+  V6_15: 3,
 } as const;
 export type Profile = (typeof Profile)[keyof typeof Profile];
 
@@ -676,6 +682,23 @@ export const Rule = {
   ReloadRequestedWithInvalidation: 31,
   InstallCompares: 32,
   RangeOfAllOpen: 33,
+  VcpuMapHoldsReference: 34,
+  VcpuMapPins: 35,
+  UnmapChecksPage: 36,
+  UnmapMarksDirty: 37,
+  ZoneDeviceNotReserved: 38,
+  ZeroPageNotReserved: 39,
+  PfnmapNotRefcounted: 40,
+  PfnmapHonoursWrite: 41,
+  RefcountOverflowRefused: 42,
+  GupRechecksHead: 43,
+  DaxTruncateWaitsIdle: 44,
+  LongtermRefusedOnDax: 45,
+  PrefetchSkipsOpenRange: 46,
+  GpcRetriesOnActiveCount: 47,
+  GpcRefreshSerialised: 48,
+  GpcActiveChecked: 49,
+  GpcHeldWhileUsed: 50,
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 
@@ -741,6 +764,11 @@ export const Switch = {
   RangeRetry: 2,
   BeginOnlyOnOverlap: 4,
   PreCheck: 8,
+  ZoneDeviceReserved: 16,
+  DaxIdleZero: 32,
+  VcpuMapPins: 64,
+  PfnmapRefcounted: 128,
+  LevelFromVma: 256,
 } as const;
 export type Switch = (typeof Switch)[keyof typeof Switch];
 
@@ -778,6 +806,10 @@ export const VmaFlag = {
   Read: 1,
   Write: 2,
   Exec: 4,
+  File: 256,
+  Dax: 512,
+  Pfnmap: 0x400,
+  Hugetlb: 0x800,
 } as const;
 export type VmaFlag = (typeof VmaFlag)[keyof typeof VmaFlag];
 
