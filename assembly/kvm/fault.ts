@@ -13,6 +13,7 @@ import { Stat, Stats } from "../layout/stats";
 import { Gup, gup, hostMappingShift } from "../host/gup";
 import { headOf, putPage } from "../host/page";
 import { HostStatus } from "../host/status";
+import { Note, Notes } from "../note";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
 import { Barrier, Ops, Order } from "../sync/ops";
@@ -126,6 +127,7 @@ function releasePage(vcpu: usize, fault: Fault, installed: bool): void {
     (Ops.load<u32>(page + PAGE_FLAGS, Order.Relaxed) & PageFlag.Dirty) == 0
   ) {
     Ops.or<u32>(page + PAGE_FLAGS, PageFlag.Dirty, Order.None);
+    Notes.tell(Note.PageDirty, Map.pagePfn(page), 0);
   }
   if (installed || Rules.hold(Rule.PutOnRetry)) putPage(page, vcpu);
 }
@@ -254,6 +256,7 @@ function stillOpen(fault: Fault): bool {
 export function waitForInvalidation(vcpu: usize): void {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   if (Map.has(MachineOption.SpinOnRetry) || !stillOpen(fault)) return;
+  Notes.tell(Note.MaySleep, KVM_INVALIDATE_SEQ, 0);
   Stats.add(vcpu, Stat.RetryWaits, 1);
   for (let i: u32 = 0; i < Map.spinLimit; i++) {
     relax(vcpu);
