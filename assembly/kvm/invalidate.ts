@@ -4,6 +4,7 @@
 //   end     lock, seq++, in_progress--, unlock ; active--
 
 import {
+  KVM_INVALIDATE_ENDS,
   KVM_INVALIDATE_IN_PROGRESS,
   KVM_INVALIDATE_RANGE_END,
   KVM_INVALIDATE_RANGE_START,
@@ -83,6 +84,8 @@ function endLocked(actor: usize): void {
   // Pairs with the read barrier in retryReason: a reader that sees the count lowered sees the sequence raised.
   Ops.barrier(Barrier.Wmb);
   if (Rules.hold(Rule.SeqBeforeCount)) lowerCountLocked(actor);
+  // Whoever sees it raised sees the count lowered: he may not wait for this end once more.
+  Ops.store<u32>(KVM_INVALIDATE_ENDS, Ops.load<u32>(KVM_INVALIDATE_ENDS, Order.Relaxed) + 1, Order.Release);
 }
 
 function lowerCountLocked(actor: usize): void {
@@ -175,7 +178,7 @@ export function invalidateEnd(actor: usize, start: u64, end: u64): void {
     MmuLock.lock(actor);
     endLocked(actor);
     MmuLock.unlock(actor);
-    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Full)) wakeAll(KVM_INVALIDATE_SEQ);
+    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Full)) wakeAll(KVM_INVALIDATE_ENDS);
   }
   Srcu.readUnlock(actor);
 

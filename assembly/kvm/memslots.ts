@@ -28,7 +28,7 @@ import { Rule, Rules } from "../rules";
 import { synchronizeSrcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { Mutex, Spin } from "../sync/spin";
-import { waitWhileEqual } from "../sync/wait";
+import { waitWhileEqual, wakeAll } from "../sync/wait";
 import { zapAllFast } from "./roots";
 
 /** What a memslot update answers. */
@@ -293,6 +293,7 @@ export function setMemslot(
   // `Invalid` is KVM's own.
   const status = updateLocked(actor, id, baseGfn, npages, hva, flags & SlotFlag.ReadOnly);
   Ops.add<u32>(KVM_GENERATION, 1, Order.Full);
+  wakeAll(KVM_GENERATION);
   Mutex.unlock(KVM_SLOTS_LOCK, actor);
   return status;
 }

@@ -8,7 +8,7 @@ import { putPage } from "../host/page";
 import { giveTable, takeTable, topUpTables } from "../host/pool";
 import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
-import { rcuBegin, rcuElapsed } from "../sync/grace";
+import { rcuBegin, rcuElapsed, synchronizeRcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { Spin } from "../sync/spin";
 
@@ -78,6 +78,13 @@ export function reapTables(actor: usize): u32 {
     pfn = next;
   }
   return waiting;
+}
+
+/** Waits until the grace period of every table that was deferred before the call is over, and frees those tables. */
+export function awaitTables(actor: usize): void {
+  if (Ops.load<u32>(KVM_DEFERRED_COUNT, Order.Acquire) == 0) return;
+  synchronizeRcu(actor);
+  reapTables(actor);
 }
 
 /** Tops the actor's table cache up; short of frames, from tables whose grace period has ended meanwhile. */

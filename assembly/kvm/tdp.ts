@@ -16,7 +16,7 @@ import { NOTE_SPLIT, Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
-import { relax } from "../sync/wait";
+import { park, relax } from "../sync/wait";
 import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
@@ -105,6 +105,7 @@ export function installLeafLocked(actor: usize): Installed {
   for (let shift = ROOT_SHIFT; ;) {
     const sptep = table + Index.of(gfn, shift);
     const entry = Ops.load<u64>(sptep, Order.Acquire);
+    // The table is being taken out, hence was unlinked: the next attempt does not come here again.
     if (entry == SPTE_FROZEN) break;
     if (shift == goal) {
       result = installAt(actor, root, gfn, sptep, entry, fault);
@@ -158,6 +159,22 @@ function leafIsGone(actor: usize, spte: u64): void {
   Notes.tell(Note.PageDirty, Map.pagePfn(flags - PAGE_FLAGS), 0);
 }
 
+/**
+ * Exchanges an entry, whatever an installer makes of it meanwhile, for a frozen one; returns what it was. One that is
+ * frozen already belongs to another actor, who is waited for: bit 59 is in the upper half of the entry, which any value
+ * but a frozen one changes. No actor of this core thaws an entry, nor takes a table out that another does: as long as
+ * every rule holds there is nothing to wait for.
+ */
+function freeze(actor: usize, sptep: usize): u64 {
+  let spins: u32 = 0;
+  while (true) {
+    const entry = Ops.swap<u64>(sptep, SPTE_FROZEN, Order.Full);
+    if (entry != SPTE_FROZEN) return entry;
+    if (++spins > Map.spinLimit) park(sptep + 4, <u32>(SPTE_FROZEN >> 32), actor);
+    else relax(actor);
+  }
+}
+
 /** The entry that was `spte` is frozen, or not present any more. */
 function tellGone(root: u32, gfn: u64, shift: u32, spte: u64): void {
   if (!Spte.present(spte)) return;
@@ -174,9 +191,7 @@ function takeOutTable(actor: usize, pfn: u32, shift: u32, root: u32, gfn: u64): 
   for (let i: usize = 0; i < PAGE_SIZE; i += 8) {
     let entry = Ops.load<u64>(table + i, Order.Relaxed);
     if (Rules.hold(Rule.RemovedTableFrozen)) {
-      // Another actor may have the entry frozen, or be installing: exchange until it was ours to take.
-      do entry = Ops.swap<u64>(table + i, SPTE_FROZEN, Order.Full);
-      while (entry == SPTE_FROZEN);
+      entry = freeze(actor, table + i);
       if (LAB) tellGone(root, Tell.gfnAt(gfn, i, shift), shift, entry);
     }
     if (!Spte.present(entry)) continue;

@@ -17,7 +17,7 @@ import { Ops, Order } from "../sync/ops";
 import { wakeAll } from "../sync/wait";
 import { tlbFlushAll } from "../x86/tlb";
 import { Translate, translateMiss } from "../x86/translate";
-import { FaultResult, pageFault, waitForInvalidation } from "./fault";
+import { FaultResult, pageFault, waitToRetry } from "./fault";
 import { Root, loadRoot, unloadRoot } from "./roots";
 
 /** Services what others have asked for. Outside guest mode, in an SRCU section. */
@@ -138,11 +138,7 @@ export function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
     const write = (walk.error & 2) != 0;
     exitGuest(vcpu);
     const result = pageFault(vcpu, gpa, write);
-    if (result == FaultResult.RetryCount) {
-      Srcu.readUnlock(vcpu);
-      waitForInvalidation(vcpu);
-      Srcu.readLock(vcpu);
-    }
+    if (result == FaultResult.RetryCount || result == FaultResult.RetryRoot) waitToRetry(vcpu, result);
     if (!enterGuest(vcpu)) return notEntered(vcpu);
     switch (result) {
       case FaultResult.Mmio:

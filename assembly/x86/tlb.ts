@@ -9,6 +9,7 @@
 import {
   CPU_CONTEXT,
   CPU_GENERATION,
+  CPU_INVALIDATIONS,
   CPU_KEPT_GENERATION,
   CPU_LARGE_SEEN,
   CPU_TLB_BASE,
@@ -32,6 +33,7 @@ import {
 import { Map } from "../layout/map";
 import { Access } from "../layout/walk";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
+import { Choice } from "./choice";
 import { NOTE_NON_GLOBAL, Note, Notes } from "../note";
 import { Memory } from "./memory";
 import { OBSTACLE_EPT_NO_WRITE, Rights, TRANSLATION_GLOBAL, Translation } from "./rights";
@@ -56,7 +58,14 @@ export class Tlb {
     ) {
       return 0;
     }
+    if (LAB && Tlb.forgets(vcpu, entry)) return 0;
     return <usize>load<u32>(entry + TLB_ADDEND) + <usize>gva;
+  }
+  /** True if the processor drops an entry that it could use. */
+  @inline static forgets(vcpu: usize, entry: usize): bool {
+    if (!Choice.may()) return false;
+    Tlb.clear(vcpu, entry);
+    return true;
   }
 
   /** Place of the 4-KByte entry for `gva`. */
@@ -101,6 +110,11 @@ function tellDropped(vcpu: usize, entry: usize): void {
   Notes.tell(Note.TlbDrop | ((<i32>Tag.shift(tag)) << 8) | (Map.actorIndex(vcpu) << 16), Tag.gva(tag), 0);
 }
 
+/** A walk that is under way may not fill after this. */
+function countInvalidation(vcpu: usize): void {
+  store<u32>(vcpu + CPU_INVALIDATIONS, load<u32>(vcpu + CPU_INVALIDATIONS) + 1);
+}
+
 /** Tells them of an entry made. */
 function tellFilled(vcpu: usize, tag: u64, rights: u64, addend: u32): void {
   const gva = Tag.gva(tag);
@@ -139,7 +153,7 @@ export function tlbSecondLook(vcpu: usize, gva: u64, access: Access): usize {
   const slot = Tlb.slot(vcpu, gva);
   if (load<u64>(slot + TLB_TAG) == gva >> 12 && usable(vcpu, slot)) {
     const rights = load<u64>(slot + TLB_RIGHTS);
-    if (rights & deny) return 0;
+    if (rights & deny || (LAB && Tlb.forgets(vcpu, slot))) return 0;
     write(vcpu, slot, gva >> 12, rights, load<u32>(slot + TLB_ADDEND));
     return load<u32>(slot + TLB_ADDEND) + <u32>gva;
   }
@@ -149,10 +163,19 @@ export function tlbSecondLook(vcpu: usize, gva: u64, access: Access): usize {
     if (load<u64>(large + TLB_TAG) != Tlb.largeTag(gva, size) || !usable(vcpu, large)) continue;
     const rights = load<u64>(large + TLB_RIGHTS);
     if (rights & deny) return 0;
+    if (LAB && Tlb.forgets(vcpu, large)) continue;
     write(vcpu, slot, gva >> 12, rights, load<u32>(large + TLB_ADDEND));
     return load<u32>(large + TLB_ADDEND) + <u32>gva;
   }
   return 0;
+}
+
+/** Obstacles of the entry that translates `gva` now, 0 if there is none, or none to this access: for x86/choice.ts. */
+export function tlbStaleRights(vcpu: usize, gva: u64, access: Access): u64 {
+  const slot = Tlb.slot(vcpu, gva);
+  if (load<u64>(slot + TLB_TAG) != gva >> 12 || !usable(vcpu, slot)) return 0;
+  const rights = load<u64>(slot + TLB_RIGHTS);
+  return rights & Kind.deny(vcpu, access) ? rights : 0;
 }
 
 /** Enters a translation; returns the address of the byte at `gva`. */
@@ -212,6 +235,7 @@ export function tlbFlushNonGlobal(vcpu: usize): void {
 
 /** Drops the entries whose context equals the present one in the bits of `mask`; with `spareGlobal` not the global ones. */
 function flushMatching(vcpu: usize, context: u64, mask: u64, spareGlobal: bool): void {
+  if (LAB) countInvalidation(vcpu);
   for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
     if ((load<u64>(entry + TLB_CONTEXT) ^ context) & mask) continue;
     if (spareGlobal && load<u64>(entry + TLB_RIGHTS) & TRANSLATION_GLOBAL) continue;
@@ -253,6 +277,7 @@ function coversGuestPage(vcpu: usize, entry: usize, gva: u64): bool {
 
 /** INVLPG: drops what the TLB has of the page at `gva`, global or not, in however many pieces. */
 export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
+  if (LAB) countInvalidation(vcpu);
   if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0) {
     const slot = Tlb.slot(vcpu, gva);
     if (load<u64>(slot + TLB_TAG) == gva >> 12 && coversGuestPage(vcpu, slot, gva)) Tlb.clear(vcpu, slot);
@@ -268,6 +293,7 @@ export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
  * stay: each is at most what the tables said when it was made, and a fault of its own will drop it.
  */
 export function tlbDropAddress(vcpu: usize, gva: u64): void {
+  if (LAB) countInvalidation(vcpu);
   const slot = Tlb.slot(vcpu, gva);
   if (load<u64>(slot + TLB_TAG) == gva >> 12) Tlb.clear(vcpu, slot);
   if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0 || load<u32>(vcpu + CPU_TLB_LARGE_BASE) == 0) return;

@@ -31,6 +31,7 @@ export const CPU_DENY_TABLE = 376;
 export const CPU_EFER = 448;
 export const CPU_EPTP = 432;
 export const CPU_GENERATION = 264;
+export const CPU_INVALIDATIONS = 488;
 export const CPU_KEPT_GENERATION = 276;
 export const CPU_LARGE_SEEN = 416;
 export const CPU_MODE = 396;
@@ -177,6 +178,7 @@ export const KVM_DEFERRED_COUNT = 0x21a4;
 export const KVM_DEFERRED_HEAD = 0x219c;
 export const KVM_DEFERRED_LOCK = 0x21a0;
 export const KVM_GENERATION = 0x2184;
+export const KVM_INVALIDATE_ENDS = 0x209c;
 export const KVM_INVALIDATE_IN_PROGRESS = 0x2084;
 export const KVM_INVALIDATE_RANGE_END = 0x2090;
 export const KVM_INVALIDATE_RANGE_START = 0x2088;
@@ -214,6 +216,7 @@ export const MODE_EPT4 = 0x4f3c;
 export const MODE_HOST = 0x8f3c;
 export const MODE_NONE = 0;
 export const MODE_NPT4 = 0x10f3c;
+export const OBSTACLES_EPT = 0xe0n;
 export const OBSTACLE_CLEAN = 0x10n;
 export const OBSTACLE_EPT_CLEAN = 0x100n;
 export const OBSTACLE_EPT_NO_FETCH = 0x80n;
@@ -480,6 +483,7 @@ export const MachineOption = {
   EptAccessedDirty: 8,
   Page1GB: 16,
   HugePages: 32,
+  ArchitecturalTlb: 128,
 } as const;
 export type MachineOption = (typeof MachineOption)[keyof typeof MachineOption];
 
