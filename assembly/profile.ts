@@ -8,8 +8,12 @@ export enum Profile {
   V5_4 = 0,
   /** Linux 6.13. */
   V6_13 = 1,
+  /** Linux 5.3: before a78986aae9b2, ZONE_DEVICE pages count as reserved and are never put. */
+  V5_3 = 2,
+  /** Linux 6.15: pages of DAX files are idle at a count of 0 (38607c62b34b). */
+  V6_15 = 3,
 }
-export const PROFILE_COUNT: u32 = 2;
+export const PROFILE_COUNT: u32 = 4;
 
 /** Where profiles differ. */
 export enum Switch {
@@ -21,17 +25,40 @@ export enum Switch {
   BeginOnlyOnOverlap = 1 << 2,
   /** A fault looks at the retry state before gup and again before mmu_lock. */
   PreCheck = 1 << 3,
+  /** A ZONE_DEVICE page counts as reserved: what gup took on it is never put. */
+  ZoneDeviceReserved = 1 << 4,
+  /** A page of a DAX file is idle at a count of 0; off: at 1. */
+  DaxIdleZero = 1 << 5,
+  /** kvm_vcpu_map pins (FOLL_PIN); off: it takes a reference. */
+  VcpuMapPins = 1 << 6,
+  /** A remapped pfn is got and put as if its page were refcounted, unless it is reserved; off: never. */
+  PfnmapRefcounted = 1 << 7,
+  /** The level of a hugetlb mapping is taken from the VMA before the snapshot; off: from the host tables after the check. */
+  LevelFromVma = 1 << 8,
+}
+
+const SINCE_RWLOCK: u32 =
+  Switch.MmuRwLock | Switch.RangeRetry | Switch.BeginOnlyOnOverlap | Switch.PreCheck | Switch.VcpuMapPins;
+const E2019: u32 = Switch.PfnmapRefcounted | Switch.LevelFromVma;
+
+function switchesOf(profile: u32): u32 {
+  switch (profile) {
+    case Profile.V5_3:
+      return E2019 | Switch.ZoneDeviceReserved;
+    case Profile.V5_4:
+      return E2019;
+    case Profile.V6_15:
+      return SINCE_RWLOCK | Switch.DaxIdleZero;
+    default:
+      return SINCE_RWLOCK;
+  }
 }
 
 let SWITCHES: u32 = 0;
 
 /** Takes the profile of the attached machine over. */
 export function attachProfile(): void {
-  const profile = changetype<Header>(HEADER_BASE).profile;
-  SWITCHES =
-    profile == Profile.V6_13
-      ? Switch.MmuRwLock | Switch.RangeRetry | Switch.BeginOnlyOnOverlap | Switch.PreCheck
-      : 0;
+  SWITCHES = switchesOf(changetype<Header>(HEADER_BASE).profile);
 }
 
 export class Profiles {

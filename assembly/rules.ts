@@ -74,10 +74,44 @@ export enum Rule {
   InstallCompares = 32,
   /** The range that a fault is compared with is the union of all open invalidations; without it, the latest one. */
   RangeOfAllOpen = 33,
+  /** kvm_vcpu_map keeps its reference until the unmap. */
+  VcpuMapHoldsReference = 34,
+  /** The reference of kvm_vcpu_map is a pin (FOLL_PIN). */
+  VcpuMapPins = 35,
+  /** kvm_vcpu_unmap tells a mapping with a struct page from one without by the sentinel that map stored. */
+  UnmapChecksPage = 36,
+  /** kvm_vcpu_unmap marks the page of a writable mapping dirty. */
+  UnmapMarksDirty = 37,
+  /** A ZONE_DEVICE page that was looked up is put like any other, although its struct page says reserved. */
+  ZoneDeviceNotReserved = 38,
+  /** The shared zero page is put like any other page. */
+  ZeroPageNotReserved = 39,
+  /** A remapped pfn whose page is not refcounted is neither got nor put. */
+  PfnmapNotRefcounted = 40,
+  /** Whether a remapped pfn may be written is read from its host PTE. */
+  PfnmapHonoursWrite = 41,
+  /** The page lookup refuses a reference on a page whose count is about to overflow. */
+  RefcountOverflowRefused = 42,
+  /** The lockless page lookup makes sure that the head it holds is still the head of its page. */
+  GupRechecksHead = 43,
+  /** Truncate of a DAX file waits until no page of the range is held. */
+  DaxTruncateWaitsIdle = 44,
+  /** A pin without a bound on its life (FOLL_LONGTERM) is refused on pages of a DAX file. */
+  LongtermRefusedOnDax = 45,
+  /** A fault maps no neighbours while an invalidation is open. */
+  PrefetchSkipsOpenRange = 46,
+  /** The refresh of a gfn_to_pfn_cache retries while mn_active_invalidate_count is raised. */
+  GpcRetriesOnActiveCount = 47,
+  /** Refreshes of a gfn_to_pfn_cache exclude each other. */
+  GpcRefreshSerialised = 48,
+  /** A gfn_to_pfn_cache that is not active can be neither refreshed nor used. */
+  GpcActiveChecked = 49,
+  /** A gfn_to_pfn_cache is used with its lock held for read. */
+  GpcHeldWhileUsed = 50,
 }
 
 /** Rules known to this core, numbers 1 to `RULE_COUNT`. */
-export const RULE_COUNT: u32 = 33;
+export const RULE_COUNT: u32 = 50;
 
 let OFF0: u64 = 0;
 let OFF1: u64 = 0;

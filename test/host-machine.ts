@@ -31,6 +31,8 @@ export interface HostConfiguration {
   profile?: number;
   options?: number;
   build?: "release" | "lab";
+  /** Looks before an actor sleeps: as many as in an ordinary machine if left out. */
+  spinLimit?: number;
   /** Rules that do not hold; lab build only. */
   without?: number[];
   /** Called before every access to a shared word; lab build only. */
@@ -72,6 +74,7 @@ export class HostMachine {
     set(layout.HEADER_OFFSET_BATCH_SIZE, 16384);
     set(layout.HEADER_OFFSET_OPTIONS, options);
     set(layout.HEADER_OFFSET_MAXPHYADDR, 40);
+    set(layout.HEADER_OFFSET_SPIN_LIMIT, configuration.spinLimit ?? layout.SPIN_LIMIT_DEFAULT);
     let off = 0n;
     for (const rule of configuration.without ?? []) off |= 1n << BigInt(rule);
     header.setBigUint64(layout.HEADER_OFFSET_RULES_OFF0, off, true);

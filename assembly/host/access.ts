@@ -3,6 +3,7 @@
 
 import { Map, PAGE_SIZE } from "../layout/map";
 import { POOL_LOAD_STATUS } from "../layout/pool";
+import { Note, Notes } from "../note";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { PTE_A, PTE_D, PTE_P } from "../x86/bits";
@@ -66,7 +67,9 @@ export function copyToUser(actor: usize, mm: usize, hva: u64, from: usize, lengt
     const held = holdPage(actor, mm, hva, true);
     if (Gup.status(held) != HostStatus.Ok) return Gup.status(held);
     const pfn = Gup.pfn(held);
-    memory.copy(Map.frame(pfn) + ((<usize>hva) & (PAGE_SIZE - 1)), from, chunk);
+    const at = Map.frame(pfn) + ((<usize>hva) & (PAGE_SIZE - 1));
+    Notes.tell(Note.HostUse, pfn, ((<u64>at) << 1) | 1);
+    memory.copy(at, from, chunk);
     putPage(Map.page(pfn), actor);
     hva += chunk;
     from += chunk;
@@ -104,6 +107,7 @@ export function storeUser(actor: usize, mm: usize, hva: u64, size: u32, value: u
     if (Gup.status(held) != HostStatus.Ok) return Gup.status(held);
     const pfn = Gup.pfn(held);
     const at = Map.frame(pfn) + ((<usize>(hva + done)) & (PAGE_SIZE - 1));
+    Notes.tell(Note.HostUse, pfn, ((<u64>at) << 1) | 1);
     if (chunk == 8) store<u64>(at, value);
     else if (chunk == 4 && size == 4) store<u32>(at, <u32>value);
     else for (let i: u32 = 0; i < chunk; i++) store<u8>(at + i, <u8>(value >> ((done + i) << 3)));

@@ -7,6 +7,7 @@ import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_MMAP_LOCK, Vma, VmaFlag } from "../layout/mm";
 import { PAGE_MAPCOUNT, PAGE_OWN } from "../layout/page";
 import { Stat, Stats } from "../layout/stats";
+import { Note, Notes } from "../note";
 import { Ops, Order } from "../sync/ops";
 import { RwLock } from "../sync/rwlock";
 import { Spin } from "../sync/spin";
@@ -29,7 +30,10 @@ import { findVma } from "./vma";
 /** The host entry allowed writes when the page was found. */
 export const GUP_WRITABLE: u64 = 1 << 40;
 
-/** A page looked up: pfn in bits 31:0, `HostStatus` in bits 39:32, GUP_WRITABLE. */
+/** The pfn was found without a reference: a remapped one, or one without struct page. Neither get nor put it. */
+export const GUP_NO_REFERENCE: u64 = 1 << 41;
+
+/** A page looked up: pfn in bits 31:0, `HostStatus` in bits 39:32, GUP_WRITABLE, GUP_NO_REFERENCE. */
 export class Gup {
   @inline static pfn(result: u64): u32 {
     return <u32>result;
@@ -74,6 +78,7 @@ export function hostFault(actor: usize, mm: usize, hva: u64, write: bool): HostS
  * of its mapping. mmap_lock held for read.
  */
 export function faultInLocked(actor: usize, mm: usize, hva: u64, write: bool, references: i32): u64 {
+  Notes.tell(Note.MaySleep, hva, 0);
   const row = findVma(actor, mm, hva);
   if (row == 0) return Gup.failed(HostStatus.NoVma);
   const vma = changetype<Vma>(row);
@@ -87,7 +92,7 @@ export function faultInLocked(actor: usize, mm: usize, hva: u64, write: bool, re
       const slot = HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT);
       result = HostEntry.read(slot)
         ? useLeaf(actor, slot, hva, false, write, references)
-        : installPage(actor, slot, vma.flags, write, references);
+        : installPage(actor, slot, hva, vma.flags, write, references);
     } else if (entry) {
       result = useLeaf(actor, pmd, hva, true, write, references);
     } else if (
@@ -112,6 +117,7 @@ function useLeaf(actor: usize, slot: usize, hva: u64, huge: bool, write: bool, r
   }
   if (write && (entry & PTE_RW) == 0) {
     entry = Ops.or<u64>(slot, PTE_RW | PTE_D | PTE_A, Order.None) | PTE_RW;
+    HostEntry.tell(hva, huge ? PMD_SHIFT : PTE_SHIFT, entry | PTE_D | PTE_A);
     Stats.add(actor, Stat.HostFaults, 1);
   }
   const pfn = HostEntry.pfn(entry) + (huge ? (<u32>(hva >> PTE_SHIFT)) & 511 : 0);
@@ -120,18 +126,20 @@ function useLeaf(actor: usize, slot: usize, hva: u64, huge: bool, write: bool, r
   return Gup.found(pfn, (entry & PTE_RW) != 0);
 }
 
-/** Maps a new 4 KiB page at the PTE `slot`. */
-function installPage(actor: usize, slot: usize, flags: u32, write: bool, references: i32): u64 {
+/** Maps a new 4 KiB page at the PTE `slot` of `hva`. */
+function installPage(actor: usize, slot: usize, hva: u64, flags: u32, write: bool, references: i32): u64 {
   const pfn = allocReferences(actor, 1 + references);
   if (pfn == 0) return Gup.failed(HostStatus.OutOfFrames);
   if (Map.has(MachineOption.ZeroPages)) memory.fill(Map.frame(pfn), 0, PAGE_SIZE);
   // Nobody else counts mappings of a page that is not mapped yet.
   const page = Map.page(pfn);
   store<i32>(page + PAGE_MAPCOUNT, 1);
-  if (Ops.cas<u64>(slot, 0, ((<u64>pfn) << 12) | protectionOf(flags, write), Order.Release) != 0) {
+  const entry = ((<u64>pfn) << 12) | protectionOf(flags, write);
+  if (Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
     dropUnmapped(page, references, actor);
     return AGAIN;
   }
+  HostEntry.tell(hva, PTE_SHIFT, entry);
   Stats.add(actor, Stat.HostFaults, 1);
   return Gup.found(pfn, (flags & VmaFlag.Write) != 0);
 }
@@ -164,11 +172,13 @@ function installHuge(actor: usize, slot: usize, hva: u64, flags: u32, write: boo
   store<u32>(head + PAGE_OWN, table);
   store<i32>(head + PAGE_MAPCOUNT, 1);
   if (references) getPage(head, actor);
-  if (Ops.cas<u64>(slot, 0, ((<u64>pfn) << 12) | PTE_PS | protectionOf(flags, write), Order.Release) != 0) {
+  const entry = ((<u64>pfn) << 12) | PTE_PS | protectionOf(flags, write);
+  if (Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
     putPage(Map.page(table), actor);
     dropUnmapped(head, references, actor);
     return AGAIN;
   }
+  HostEntry.tell(hva, PMD_SHIFT, entry);
   Stats.add(actor, Stat.HostFaults, 1);
   return Gup.found(pfn + ((<u32>(hva >> PTE_SHIFT)) & 511), (flags & VmaFlag.Write) != 0);
 }

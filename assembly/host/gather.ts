@@ -6,6 +6,7 @@ import { MM_TLB_FLUSHES } from "../layout/mm";
 import { PAGE_NEXT } from "../layout/page";
 import { GATHER_MAX, GATHER_PFNS, POOL_GATHER_COUNT } from "../layout/pool";
 import { Stat, Stats } from "../layout/stats";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { synchronizeRcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
@@ -32,6 +33,7 @@ export class Gather {
 export function flushHostTlb(actor: usize, mm: usize): void {
   // The accesses of user space (access.ts) hold a reference instead of a TLB entry: the flush is its own event.
   Ops.add<u64>(mm + MM_TLB_FLUSHES, 1, Order.Full);
+  Notes.tell(Note.HostFlush, 0, 0);
 }
 
 function putGathered(actor: usize): void {

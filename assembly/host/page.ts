@@ -3,6 +3,7 @@
 
 import { Map } from "../layout/map";
 import { PAGE_FLAGS, PAGE_HEAD, PAGE_REFCOUNT, PageFlag } from "../layout/page";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Ops, Order } from "../sync/ops";
 import { Ensure, Trap } from "../trap";
@@ -21,19 +22,24 @@ export function headOf(page: usize): usize {
 export function getPage(page: usize, actor: usize): void {
   const head = headOf(page);
   const old = Ops.add<i32>(head + PAGE_REFCOUNT, 1, Order.None);
+  Notes.tell(Note.PageGet, Map.pagePfn(head), old + 1);
   Ensure.that(old > 0, Trap.GetOfFreePage, Map.pagePfn(head), actor);
 }
 
 /** get_page_unless_zero on a head: takes a reference unless the page is free, or its count is near overflow. */
 export function tryGetPage(page: usize): bool {
   if (!Rules.hold(Rule.GetUnlessZero)) {
-    Ops.add<i32>(page + PAGE_REFCOUNT, 1, Order.Full);
+    const old = Ops.add<i32>(page + PAGE_REFCOUNT, 1, Order.Full);
+    Notes.tell(Note.PageGet, Map.pagePfn(page), old + 1);
     return true;
   }
   let seen = Ops.load<i32>(page + PAGE_REFCOUNT, Order.Relaxed);
   while (seen > 0 && seen < REFCOUNT_LIMIT) {
     const found = Ops.cas<i32>(page + PAGE_REFCOUNT, seen, seen + 1, Order.Full);
-    if (found == seen) return true;
+    if (found == seen) {
+      Notes.tell(Note.PageGet, Map.pagePfn(page), seen + 1);
+      return true;
+    }
     seen = found;
   }
   return false;
@@ -43,6 +49,7 @@ export function tryGetPage(page: usize): bool {
 export function putPage(page: usize, actor: usize): void {
   const head = headOf(page);
   const old = Ops.sub<i32>(head + PAGE_REFCOUNT, 1, Order.Full);
+  Notes.tell(Note.PagePut, Map.pagePfn(head), old - 1);
   Ensure.that(old > 0, Trap.RefcountUnderflow, Map.pagePfn(head), actor);
   if (old == 1) freePage(head, actor);
 }

@@ -3,7 +3,14 @@
 
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
-import { KVM_INVALIDATE_IN_PROGRESS, KVM_INVALIDATE_SEQ, KVM_INVALIDATE_WAITERS } from "../layout/kvm";
+import { CONTROL_REQUESTS } from "../layout/control";
+import {
+  KVM_GENERATION,
+  KVM_INVALIDATE_ENDS,
+  KVM_INVALIDATE_IN_PROGRESS,
+  KVM_INVALIDATE_SEQ,
+  KVM_INVALIDATE_WAITERS,
+} from "../layout/kvm";
 import { MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
 import { MM_BASE } from "../layout/mm";
@@ -13,8 +20,10 @@ import { Stat, Stats } from "../layout/stats";
 import { Gup, gup, hostMappingShift } from "../host/gup";
 import { headOf, putPage } from "../host/page";
 import { HostStatus } from "../host/status";
+import { Note, Notes } from "../note";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
+import { Srcu } from "../sync/grace";
 import { Barrier, Ops, Order } from "../sync/ops";
 import { park, relax } from "../sync/wait";
 import { MmuLock } from "./lock";
@@ -126,6 +135,7 @@ function releasePage(vcpu: usize, fault: Fault, installed: bool): void {
     (Ops.load<u32>(page + PAGE_FLAGS, Order.Relaxed) & PageFlag.Dirty) == 0
   ) {
     Ops.or<u32>(page + PAGE_FLAGS, PageFlag.Dirty, Order.None);
+    Notes.tell(Note.PageDirty, Map.pagePfn(page), 0);
   }
   if (installed || Rules.hold(Rule.PutOnRetry)) putPage(page, vcpu);
 }
@@ -240,32 +250,65 @@ function count(vcpu: usize, result: FaultResult): void {
   }
 }
 
-/** The count while the invalidation that the failed check met may still be open; else 0. */
-function stillOpen(fault: Fault): u32 {
-  const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Acquire);
-  if (open == 0) return 0;
-  return Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Acquire) == fault.waitSeq ? open : 0;
+/** True while the invalidation that the failed check met may still be open. */
+function stillOpen(fault: Fault): bool {
+  if (Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Acquire) == 0) return false;
+  return Ops.load<u32>(KVM_INVALIDATE_ENDS, Order.Acquire) == fault.waitEnds;
 }
 
 /**
- * After RetryCount: waits until an invalidation has ended, outside of SRCU and of every lock. The count is the word to
- * sleep on: an end writes it last, so that a look at it that finds the end half done is followed by a change. Others may
- * lower and raise it again before this vCPU sleeps: then the sequence has moved, and the next end wakes everybody.
+ * Waits until an invalidation has ended, outside of SRCU and of every lock. Not on the count, which others may lower and
+ * raise again while this vCPU sleeps, nor on the sequence, which an end raises before it lowers the count.
  */
-export function waitForInvalidation(vcpu: usize): void {
-  const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
-  if (Map.has(MachineOption.SpinOnRetry) || !stillOpen(fault)) return;
+function waitForInvalidation(vcpu: usize, fault: Fault): void {
+  if (!stillOpen(fault)) return;
+  Notes.tell(Note.MaySleep, KVM_INVALIDATE_ENDS, 0);
   Stats.add(vcpu, Stat.RetryWaits, 1);
   for (let i: u32 = 0; i < Map.spinLimit; i++) {
     relax(vcpu);
     if (!stillOpen(fault)) return;
   }
-  // Announce, then look again: pairs with count-then-waiters in invalidateEnd.
+  // Announce, then look again: pairs with ends-then-waiters in invalidateEnd.
   Ops.add<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
-  let open = stillOpen(fault);
-  while (open) {
-    park(KVM_INVALIDATE_IN_PROGRESS, open, vcpu);
-    open = stillOpen(fault);
-  }
+  while (stillOpen(fault)) park(KVM_INVALIDATE_ENDS, fault.waitEnds, vcpu);
   Ops.sub<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
+}
+
+/** Waits while the word is `value`; if nobody wakes it, the slice bounds the delay. Outside of SRCU and of every lock. */
+function waitForChange(vcpu: usize, word: usize, value: u32): void {
+  Notes.tell(Note.MaySleep, word, 0);
+  let spins: u32 = 0;
+  while (Ops.load<u32>(word, Order.Acquire) == value) {
+    if (++spins > Map.spinLimit) park(word, value, vcpu);
+    else relax(vcpu);
+  }
+}
+
+/** After RetryRoot: waits for what the entry into guest mode needs to make a difference. In an SRCU section. */
+function waitForRoot(vcpu: usize, fault: Fault): void {
+  // Before the slot is looked up again: if it is invalid then, this update has not ended.
+  const generation = Ops.load<u32>(KVM_GENERATION, Order.Acquire);
+  const row = findSlot(vcpu, fault.gfn);
+  const changing = row != 0 && (changetype<Slot>(row).flags & SlotFlag.Invalid) != 0;
+  const obsolete = Root.invalid(fault.root);
+  Srcu.readUnlock(vcpu);
+  // Whoever makes a root obsolete requests the reload, as a rule in the same section.
+  if (obsolete) waitForChange(vcpu, vcpu + CONTROL_REQUESTS, 0);
+  else if (changing) waitForChange(vcpu, KVM_GENERATION, generation);
+  Srcu.readLock(vcpu);
+}
+
+/**
+ * Before a fault that must be retried is: waits for the actor whose work it met half done. KVM enters the guest and
+ * faults again until then. In an SRCU section, which is left meanwhile. The other retries wait for nobody: what they
+ * met is done, and the next attempt sees it.
+ */
+export function waitToRetry(vcpu: usize, result: FaultResult): void {
+  const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
+  if (Map.has(MachineOption.SpinOnRetry)) return;
+  if (result == FaultResult.RetryRoot) waitForRoot(vcpu, fault);
+  if (result != FaultResult.RetryCount) return;
+  Srcu.readUnlock(vcpu);
+  waitForInvalidation(vcpu, fault);
+  Srcu.readLock(vcpu);
 }

@@ -8,6 +8,7 @@
 import { CONTROL_MODE, CONTROL_MODE_WAITERS, CONTROL_REQUESTS, Request, VcpuMode } from "../layout/control";
 import { Map } from "../layout/map";
 import { Stat, Stats } from "../layout/stats";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Ops, Order } from "../sync/ops";
 import { waitWhileEqual } from "../sync/wait";
@@ -39,5 +40,7 @@ export function requestAll(actor: usize, request: Request): void {
 /** kvm_flush_remote_tlbs. */
 export function flushRemoteTlbs(actor: usize): void {
   Stats.add(actor, Stat.RemoteFlushes, 1);
+  Notes.tell(Note.FlushBegin, 0, 0);
   requestAll(actor, Request.TlbFlush);
+  Notes.tell(Note.FlushDone, 0, 0);
 }

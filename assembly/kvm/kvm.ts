@@ -5,7 +5,7 @@ import { Map } from "../layout/map";
 import { MM_BASE, MM_NOTIFIERS, Notifier } from "../layout/mm";
 import { Ops, Order } from "../sync/ops";
 import { synchronizeRcu } from "../sync/grace";
-import { Spin } from "../sync/spin";
+import { Mutex } from "../sync/spin";
 import { resetCpu } from "../x86/cpu";
 import { zapAllFast } from "./roots";
 import { reapTables } from "./tables";
@@ -25,9 +25,9 @@ export function createKvm(): void {
  */
 export function unloadAll(actor: usize): void {
   for (let i: u32 = 0, n = Map.vcpuCount; i < n; i++) releaseVcpu(Map.actor(i));
-  Spin.lock(KVM_SLOTS_LOCK, actor);
+  Mutex.lock(KVM_SLOTS_LOCK, actor);
   zapAllFast(actor);
-  Spin.unlock(KVM_SLOTS_LOCK, actor);
+  Mutex.unlock(KVM_SLOTS_LOCK, actor);
   synchronizeRcu(actor);
   while (reapTables(actor) != 0) synchronizeRcu(actor);
 }

@@ -9,13 +9,15 @@ import { CONTROL_MODE, CONTROL_MODE_WAITERS, CONTROL_REQUESTS, Request, VcpuMode
 import { Fault } from "../layout/fault";
 import { Stat, Stats } from "../layout/stats";
 import { Access, Outcome, Walk } from "../layout/walk";
+import { Map } from "../layout/map";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Srcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { wakeAll } from "../sync/wait";
 import { tlbFlushAll } from "../x86/tlb";
 import { Translate, translateMiss } from "../x86/translate";
-import { FaultResult, pageFault, waitForInvalidation } from "./fault";
+import { FaultResult, pageFault, waitToRetry } from "./fault";
 import { Root, loadRoot, unloadRoot } from "./roots";
 
 /** Services what others have asked for. Outside guest mode, in an SRCU section. */
@@ -55,6 +57,7 @@ function enterGuest(vcpu: usize): bool {
       break;
     leaveGuestMode(vcpu);
   }
+  Notes.tell(Note.GuestEnter | (Map.actorIndex(vcpu) << 16), 0, 0);
   Srcu.readUnlock(vcpu);
   return true;
 }
@@ -62,6 +65,7 @@ function enterGuest(vcpu: usize): bool {
 function leaveGuestMode(vcpu: usize): void {
   // Full: before the look at the sleepers. Pairs with announce-then-compare in waitWhileEqual.
   Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.OutsideGuest, Order.Full);
+  Notes.tell(Note.GuestExit | (Map.actorIndex(vcpu) << 16), 0, 0);
   if (Ops.load<u32>(vcpu + CONTROL_MODE_WAITERS, Order.Acquire)) wakeAll(vcpu + CONTROL_MODE);
 }
 
@@ -107,6 +111,10 @@ export class Guest {
     const host = Guest.hit(vcpu, gva, access);
     return host ? host : addressMiss(vcpu, gva, access);
   }
+  /** Tells the checkers that the guest accesses the byte at `gva`, which is at `host`: directly before it does. */
+  @inline static use(vcpu: usize, gva: u64, host: usize, write: bool): void {
+    Notes.tell(Note.GuestUse | (Map.actorIndex(vcpu) << 16), gva, ((<u64>host) << 1) | u64(write));
+  }
 }
 
 /** The run has ended on the way into guest mode; the outcome says why. */
@@ -130,11 +138,7 @@ export function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
     const write = (walk.error & 2) != 0;
     exitGuest(vcpu);
     const result = pageFault(vcpu, gpa, write);
-    if (result == FaultResult.RetryCount) {
-      Srcu.readUnlock(vcpu);
-      waitForInvalidation(vcpu);
-      Srcu.readLock(vcpu);
-    }
+    if (result == FaultResult.RetryCount || result == FaultResult.RetryRoot) waitToRetry(vcpu, result);
     if (!enterGuest(vcpu)) return notEntered(vcpu);
     switch (result) {
       case FaultResult.Mmio:

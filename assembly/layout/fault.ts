@@ -20,8 +20,8 @@ export class Fault {
   goalShift: u32;
   /** Host mapping level sampled before the snapshot: only without Rule.HostLevelAfterCheck. */
   earlyShift: u32;
-  /** mmu_invalidate_seq before the count was looked at: a retry waits until it changes or the count is 0. */
-  waitSeq: u32;
+  /** Ends of invalidations before the count was looked at: a retry sleeps until there is another. */
+  waitEnds: u32;
   /** 1 from the first KVM_RUN on: the vCPU is KVM's, and translates in guest mode only. */
   managed: u32;
   /** pfn of the root that the vCPU has loaded, 0 for none. */

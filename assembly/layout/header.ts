@@ -107,4 +107,6 @@ export enum MachineOption {
   Page1GB = 1 << 4,
   /** KVM may map 2-MByte pages where host and slot allow it. */
   HugePages = 1 << 5,
+  /** Lab build: where the manual lets a cached translation live or go, both are tried (x86/choice.ts). */
+  ArchitecturalTlb = 1 << 7,
 }

@@ -69,6 +69,10 @@ export class Vma {
   flags: u32;
   /** log2 of the page size that faults install: 12, or 21 where an aligned 2 MiB lie within the VMA. */
   pageShift: u32;
+  /** The file behind it, 0 for none (VmaFlag.File, VmaFlag.Dax). */
+  file: u32;
+  /** Page offset in the file of `start`; of a remapped range (VmaFlag.Pfnmap) its first pfn. */
+  pgoff: u32;
 }
 export const VMA_SHIFT: u32 = 5;
 
@@ -76,6 +80,14 @@ export enum VmaFlag {
   Read = 1 << 0,
   Write = 1 << 1,
   Exec = 1 << 2,
+  /** Shared mapping of a file in the page cache. */
+  File = 1 << 8,
+  /** Shared mapping of a DAX file: its pages are ZONE_DEVICE pages of the device. */
+  Dax = 1 << 9,
+  /** Remapped pfns (VM_PFNMAP): no lookup takes a reference. */
+  Pfnmap = 1 << 10,
+  /** hugetlb: the page size is the VMA's, never split. */
+  Hugetlb = 1 << 11,
 }
 if (offsetof<Vma>() > (<usize>1) << VMA_SHIFT) ERROR("a VMA must fit its row");
 if (offsetof<Mm>() > 64) ERROR("Mm must fit its line");

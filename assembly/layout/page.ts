@@ -73,6 +73,14 @@ export enum PageFlag {
   Poisoned = 1 << 8,
   /** Root of the secondary MMU that a memslot update has made obsolete (role.invalid). */
   RootInvalid = 1 << 10,
+  /** Belongs to a device (is_zone_device_page). PG_reserved in the kernels that have Switch.ZoneDeviceReserved. */
+  ZoneDevice = 1 << 11,
+  /** The shared zero page. */
+  Zero = 1 << 12,
+  /** An anonymous page that one process maps alone (PageAnonExclusive). */
+  AnonExclusive = 1 << 13,
+  /** A page with a struct page that nobody refcounts: tail of a non-compound allocation, mapped with remap_pfn_range. */
+  NotRefcounted = 1 << 14,
 }
 
 if (offsetof<Page>() != <usize>PAGE_STRUCT_SIZE) ERROR("struct page must fill its line");

@@ -158,6 +158,8 @@ export const LAB_ABI = {
   labFaultEnd: signature(["u32"], "void"),
   labInvalidateStart: signature(["u32", "u64", "u64"], "void"),
   labInvalidateEnd: signature(["u32", "u64", "u64"], "void"),
+  labRcuGrace: signature(["u32"], "void"),
+  labSpeculate: signature(["u32", "u32", "u64", "u32"], "bool"),
 } as const;
 
 export type CoreCalls = Calls<typeof ABI>;

@@ -31,6 +31,7 @@ export const CPU_DENY_TABLE = 376;
 export const CPU_EFER = 448;
 export const CPU_EPTP = 432;
 export const CPU_GENERATION = 264;
+export const CPU_INVALIDATIONS = 488;
 export const CPU_KEPT_GENERATION = 276;
 export const CPU_LARGE_SEEN = 416;
 export const CPU_MODE = 396;
@@ -179,6 +180,7 @@ export const KVM_DEFERRED_COUNT = 0x21a4;
 export const KVM_DEFERRED_HEAD = 0x219c;
 export const KVM_DEFERRED_LOCK = 0x21a0;
 export const KVM_GENERATION = 0x2184;
+export const KVM_INVALIDATE_ENDS = 0x209c;
 export const KVM_INVALIDATE_IN_PROGRESS = 0x2084;
 export const KVM_INVALIDATE_RANGE_END = 0x2090;
 export const KVM_INVALIDATE_RANGE_START = 0x2088;
@@ -216,6 +218,7 @@ export const MODE_EPT4 = 0x4f3c;
 export const MODE_HOST = 0x8f3c;
 export const MODE_NONE = 0;
 export const MODE_NPT4 = 0x10f3c;
+export const OBSTACLES_EPT = 0xe0n;
 export const OBSTACLE_CLEAN = 0x10n;
 export const OBSTACLE_EPT_CLEAN = 0x100n;
 export const OBSTACLE_EPT_NO_FETCH = 0x80n;
@@ -258,7 +261,7 @@ export const POOL_TABLES = 0x620;
 export const POOL_TABLES_MAX = 12;
 export const POOL_TABLE_COUNT = 0x604;
 export const POOL_VMA_HINT = 0x60c;
-export const PROFILE_COUNT = 2;
+export const PROFILE_COUNT = 4;
 export const PTE_1G_RESERVED = 0x3fffe000n;
 export const PTE_2M_RESERVED = 0x1fe000n;
 export const PTE_A = 0x20n;
@@ -277,7 +280,7 @@ export const PTE_XD = 0x8000000000000000n;
 export const RANGE_SENTINEL = 0xffffffffffffffffn;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
-export const RULE_COUNT = 33;
+export const RULE_COUNT = 50;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
 export const SLOT_OFFSET_BASE_GFN = 0;
@@ -482,6 +485,7 @@ export const MachineOption = {
   EptAccessedDirty: 8,
   Page1GB: 16,
   HugePages: 32,
+  ArchitecturalTlb: 128,
 } as const;
 export type MachineOption = (typeof MachineOption)[keyof typeof MachineOption];
 
@@ -607,12 +611,18 @@ export const PageFlag = {
   Reserved: 128,
   Poisoned: 256,
   RootInvalid: 0x400,
+  ZoneDevice: 0x800,
+  Zero: 0x1000,
+  AnonExclusive: 0x2000,
+  NotRefcounted: 0x4000,
 } as const;
 export type PageFlag = (typeof PageFlag)[keyof typeof PageFlag];
 
 export const Profile = {
   V5_4: 0,
   V6_13: 1,
+  V5_3: 2,
+  V6_15: 3,
 } as const;
 export type Profile = (typeof Profile)[keyof typeof Profile];
 
@@ -678,6 +688,23 @@ export const Rule = {
   ReloadRequestedWithInvalidation: 31,
   InstallCompares: 32,
   RangeOfAllOpen: 33,
+  VcpuMapHoldsReference: 34,
+  VcpuMapPins: 35,
+  UnmapChecksPage: 36,
+  UnmapMarksDirty: 37,
+  ZoneDeviceNotReserved: 38,
+  ZeroPageNotReserved: 39,
+  PfnmapNotRefcounted: 40,
+  PfnmapHonoursWrite: 41,
+  RefcountOverflowRefused: 42,
+  GupRechecksHead: 43,
+  DaxTruncateWaitsIdle: 44,
+  LongtermRefusedOnDax: 45,
+  PrefetchSkipsOpenRange: 46,
+  GpcRetriesOnActiveCount: 47,
+  GpcRefreshSerialised: 48,
+  GpcActiveChecked: 49,
+  GpcHeldWhileUsed: 50,
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 
@@ -743,6 +770,11 @@ export const Switch = {
   RangeRetry: 2,
   BeginOnlyOnOverlap: 4,
   PreCheck: 8,
+  ZoneDeviceReserved: 16,
+  DaxIdleZero: 32,
+  VcpuMapPins: 64,
+  PfnmapRefcounted: 128,
+  LevelFromVma: 256,
 } as const;
 export type Switch = (typeof Switch)[keyof typeof Switch];
 
@@ -780,6 +812,10 @@ export const VmaFlag = {
   Read: 1,
   Write: 2,
   Exec: 4,
+  File: 256,
+  Dax: 512,
+  Pfnmap: 0x400,
+  Hugetlb: 0x800,
 } as const;
 export type VmaFlag = (typeof VmaFlag)[keyof typeof VmaFlag];
 

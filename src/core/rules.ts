@@ -27,8 +27,8 @@ export interface RuleRow {
   readonly profiles: readonly ProfileName[];
 }
 
-const ALL: readonly ProfileName[] = ["v5.4", "v6.13"];
-const SINCE_RWLOCK: readonly ProfileName[] = ["v6.13"];
+const ALL: readonly ProfileName[] = ["v5.3", "v5.4", "v6.13", "v6.15"];
+const SINCE_RWLOCK: readonly ProfileName[] = ["v6.13", "v6.15"];
 
 type Text = Omit<RuleRow, "number" | "name">;
 
@@ -282,6 +282,130 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
     reason: "With the range of the latest one only, a fault in an earlier one that is still open would pass.",
     source: "kvm_mmu_invalidate_range_add, virt/kvm/kvm_main.c (8569992d64b8)",
     zoo: ["Z16"],
+    profiles: SINCE_RWLOCK,
+  },
+  VcpuMapHoldsReference: {
+    says: "kvm_vcpu_map keeps its reference until the unmap.",
+    reason:
+      "The mapping goes on being used across invalidations: without a reference its page is freed under it.",
+    source: "kvm_vcpu_map, virt/kvm/kvm_main.c",
+    zoo: ["Z01"],
+    profiles: ALL,
+  },
+  VcpuMapPins: {
+    says: "The reference of kvm_vcpu_map is a pin (FOLL_PIN).",
+    reason:
+      "A plain reference does not tell fork, copy-on-write and migration that somebody writes to the page: the owner goes on with a copy.",
+    source: "kvm_vcpu_map, virt/kvm/kvm_main.c (2bcb52a3602b)",
+    zoo: ["Z36"],
+    profiles: SINCE_RWLOCK,
+  },
+  UnmapChecksPage: {
+    says: "kvm_vcpu_unmap tells a mapping with a struct page from one without by the sentinel that map stored.",
+    reason: "A remapped region without struct page would be given back as a page, or a page not at all.",
+    source: "kvm_vcpu_unmap, virt/kvm/kvm_main.c (b614c6027896)",
+    zoo: ["Z37"],
+    profiles: ALL,
+  },
+  UnmapMarksDirty: {
+    says: "kvm_vcpu_unmap marks the page of a writable mapping dirty.",
+    reason: "Its content could be dropped as clean, and what was written with it.",
+    source: "kvm_vcpu_unmap, virt/kvm/kvm_main.c (7afe79f5734a)",
+    zoo: ["Z38"],
+    profiles: ALL,
+  },
+  ZoneDeviceNotReserved: {
+    says: "A ZONE_DEVICE page that was looked up is put like any other, although its struct page says reserved.",
+    reason: "The reference of every lookup would leak, and the device could never be taken away.",
+    source: "kvm_is_reserved_pfn, virt/kvm/kvm_main.c (a78986aae9b2)",
+    zoo: ["Z02"],
+    profiles: ALL,
+  },
+  ZeroPageNotReserved: {
+    says: "The shared zero page is put like any other page.",
+    reason: "Each read fault would leak a reference on one and the same page until its count overflows.",
+    source: "kvm_is_reserved_pfn, virt/kvm/kvm_main.c (7df003c85218)",
+    zoo: ["Z06"],
+    profiles: ALL,
+  },
+  PfnmapNotRefcounted: {
+    says: "A remapped pfn whose page is not refcounted is neither got nor put.",
+    reason: "Its count would go 0, 1, 0, and the put would free a page that is in use.",
+    source: "hva_to_pfn_remapped, virt/kvm/kvm_main.c; CVE-2021-22543 (f8be156be163)",
+    zoo: ["Z04"],
+    profiles: ALL,
+  },
+  PfnmapHonoursWrite: {
+    says: "Whether a remapped pfn may be written is read from its host PTE.",
+    reason: "The guest would write through a mapping that the host made read-only.",
+    source: "hva_to_pfn_remapped, virt/kvm/kvm_main.c (bd2fae8da794)",
+    zoo: ["Z05"],
+    profiles: ALL,
+  },
+  RefcountOverflowRefused: {
+    says: "The page lookup refuses a reference on a page whose count is about to overflow.",
+    reason: "Enough leaked references wrap the count to 0, and the next put frees a page in use.",
+    source: "try_get_folio, mm/gup.c (8fde12ca79af)",
+    zoo: ["Z07"],
+    profiles: ALL,
+  },
+  GupRechecksHead: {
+    says: "The lockless page lookup makes sure that the head it holds is still the head of its page.",
+    reason: "A huge page that is split meanwhile leaves the reference on another page than the one returned.",
+    source: "try_get_folio, mm/gup.c (c24d37322548)",
+    zoo: ["Z08"],
+    profiles: ALL,
+  },
+  DaxTruncateWaitsIdle: {
+    says: "Truncate of a DAX file waits until no page of the range is held.",
+    reason: "The blocks would go to another file while a device or a kernel mapping still writes to them.",
+    source: "dax_layout_busy_page, fs/dax.c (5fac7408d828)",
+    zoo: ["Z10"],
+    profiles: ALL,
+  },
+  LongtermRefusedOnDax: {
+    says: "A pin without a bound on its life (FOLL_LONGTERM) is refused on pages of a DAX file.",
+    reason: "Truncate would wait for ever.",
+    source: "check_vma_flags, mm/gup.c (2bb6d2837083)",
+    zoo: ["Z10"],
+    profiles: ALL,
+  },
+  PrefetchSkipsOpenRange: {
+    says: "A fault maps no neighbours while an invalidation is open.",
+    reason:
+      "The check was passed for the faulting gfn: its neighbour may be in the range that is being invalidated.",
+    source: "direct_pte_prefetch, arch/x86/kvm/mmu/mmu.c (4a42d848db95)",
+    zoo: ["Z16"],
+    profiles: ALL,
+  },
+  GpcRetriesOnActiveCount: {
+    says: "The refresh of a gfn_to_pfn_cache retries while mn_active_invalidate_count is raised.",
+    reason:
+      "Caches are invalidated before mmu_invalidate_in_progress rises: looking at that one, a refresh validates in the gap.",
+    source: "mmu_notifier_retry_cache, virt/kvm/pfncache.c (58cd407ca4c6)",
+    zoo: ["Z31"],
+    profiles: SINCE_RWLOCK,
+  },
+  GpcRefreshSerialised: {
+    says: "Refreshes of a gfn_to_pfn_cache exclude each other.",
+    reason:
+      "A second refresh sees the new generation and address, skips the lookup, and goes on with the old mapping.",
+    source: "__kvm_gpc_refresh, virt/kvm/pfncache.c (93984f19e7bc)",
+    zoo: ["Z32"],
+    profiles: SINCE_RWLOCK,
+  },
+  GpcActiveChecked: {
+    says: "A gfn_to_pfn_cache that is not active can be neither refreshed nor used.",
+    reason: "It is on no list: an invalidation does not find it.",
+    source: "kvm_gpc_check, virt/kvm/pfncache.c; CVE-2022-49882 (ecbcf030b456)",
+    zoo: ["Z34"],
+    profiles: SINCE_RWLOCK,
+  },
+  GpcHeldWhileUsed: {
+    says: "A gfn_to_pfn_cache is used with its lock held for read.",
+    reason: "The invalidation waits for that lock: without it the page goes away between check and use.",
+    source: "kvm_gpc_check, include/linux/kvm_host.h",
+    zoo: ["Z31"],
     profiles: SINCE_RWLOCK,
   },
 };
