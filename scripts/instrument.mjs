@@ -36,13 +36,17 @@ function accessOf(operator, offset) {
 /** For each function with a body, in order of the binary: its accesses. */
 function listAccesses(binary) {
   const reader = new BinaryReader();
-  reader.setData(binary.buffer.slice(binary.byteOffset, binary.byteOffset + binary.byteLength), 0, binary.length);
+  reader.setData(
+    binary.buffer.slice(binary.byteOffset, binary.byteOffset + binary.byteLength),
+    0,
+    binary.length,
+  );
   const functions = [];
-  let at = 0;
   while (true) {
-    at = reader.position;
+    const at = reader.position;
     if (!reader.read()) break;
-    if (reader.state === BinaryReaderState.BEGIN_FUNCTION_BODY) functions.push(Object.assign([], { start: at }));
+    if (reader.state === BinaryReaderState.BEGIN_FUNCTION_BODY)
+      functions.push(Object.assign([], { start: at }));
     if (reader.state === BinaryReaderState.CODE_OPERATOR) {
       const access = accessOf(reader.result, at);
       if (access) functions.at(-1).push(access);
@@ -317,7 +321,15 @@ export async function instrument(name) {
   binaryen.setPassArgument("asyncify-imports", [...suspending, "env.choose"].join(","));
   module.runPasses(["simplify-locals", "coalesce-locals", "vacuum"]);
   module.runPasses(["asyncify"]);
-  module.runPasses(["simplify-locals", "coalesce-locals", "reorder-locals", "vacuum", "merge-blocks", "remove-unused-brs", "vacuum"]);
+  module.runPasses([
+    "simplify-locals",
+    "coalesce-locals",
+    "reorder-locals",
+    "vacuum",
+    "merge-blocks",
+    "remove-unused-brs",
+    "vacuum",
+  ]);
   binaryen.setPassArgument("asyncify-imports", null);
   if (!module.validate()) return [`build/${name}-explore.wasm is not valid`];
   binaryen.setDebugInfo(false);

@@ -36,5 +36,8 @@ export class Fault {
   /** Set when the vCPU leaves guest mode, cleared by who wants to know: statistics decide nothing. */
   left: u32;
 }
+/** What a vCPU keeps from one fault to the next. */
+export const FAULT_ROOT: usize = ACTOR_FAULT + offsetof<Fault>("root");
+export const FAULT_MANAGED: usize = ACTOR_FAULT + offsetof<Fault>("managed");
 export const FAULT_OFFSET_VALUE: usize = offsetof<Fault>("value");
 if (ACTOR_FAULT + offsetof<Fault>() > ACTOR_GATHER) ERROR("Fault must end before the gather list");

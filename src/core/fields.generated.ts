@@ -41,7 +41,7 @@ export const FIELDS = {
     ],
   },
   Cpu: {
-    size: 232,
+    size: 236,
     fields: [
       { name: "context", offset: 0, size: 8 },
       { name: "generation", offset: 8, size: 4 },
@@ -82,6 +82,7 @@ export const FIELDS = {
       { name: "vpid", offset: 208, size: 4 },
       { name: "noWalkCache0", offset: 216, size: 8 },
       { name: "noWalkCache1", offset: 224, size: 8 },
+      { name: "invalidations", offset: 232, size: 4 },
     ],
   },
   Drive: {
@@ -132,7 +133,7 @@ export const FIELDS = {
       { name: "hostWritable", offset: 40, size: 4 },
       { name: "goalShift", offset: 44, size: 4 },
       { name: "earlyShift", offset: 48, size: 4 },
-      { name: "waitSeq", offset: 52, size: 4 },
+      { name: "waitEnds", offset: 52, size: 4 },
       { name: "managed", offset: 56, size: 4 },
       { name: "root", offset: 60, size: 4 },
       { name: "slotHint", offset: 64, size: 4 },
@@ -272,13 +273,14 @@ export const FIELDS = {
     ],
   },
   RetryLine: {
-    size: 28,
+    size: 32,
     fields: [
       { name: "seq", offset: 0, size: 4 },
       { name: "inProgress", offset: 4, size: 4 },
       { name: "rangeStart", offset: 8, size: 8 },
       { name: "rangeEnd", offset: 16, size: 8 },
       { name: "waiters", offset: 24, size: 4 },
+      { name: "ends", offset: 28, size: 4 },
     ],
   },
   RootsLine: {
@@ -325,12 +327,14 @@ export const FIELDS = {
     ],
   },
   Vma: {
-    size: 24,
+    size: 32,
     fields: [
       { name: "start", offset: 0, size: 8 },
       { name: "end", offset: 8, size: 8 },
       { name: "flags", offset: 16, size: 4 },
       { name: "pageShift", offset: 20, size: 4 },
+      { name: "file", offset: 24, size: 4 },
+      { name: "pgoff", offset: 28, size: 4 },
     ],
   },
   Walk: {

@@ -22,6 +22,7 @@ import { ACCESS, type CheckedEvent } from "../invariants/checker.js";
 import { type Ghosts } from "./ghosts.js";
 import { Histories, type Program } from "./program.js";
 import { At, type RunEnd, type Runner, type Suspension, type Watcher } from "./runner.js";
+import { equalStates } from "./equal-states.js";
 import { Ints, TripleTable, mixHigh, mixLow } from "./tables.js";
 
 /** What an actor can do in a local state. */
@@ -38,6 +39,9 @@ export const enum Kind {
 
 /** Thrown when a word turns out to be shared: whatever was learned is void. */
 export class Reclassified extends Error {}
+
+/** Thrown when local states that were taken for equal turn out to differ: the search has to begin anew. */
+export class Split extends Error {}
 
 /** A local state. */
 export interface LocalState {
@@ -66,6 +70,8 @@ export interface Ground {
   readonly base: Int32Array;
   /** True for words that decide nothing: statistics. */
   readonly ignored: (word: number) => boolean;
+  /** True for words that mean nothing between two calls of an actor: they are put back when its program is over. */
+  readonly scratch: (word: number) => boolean;
   /** True for words inside the processor: looking at them is no step of its own (TLB). */
   readonly internal: (word: number) => boolean;
   /** True if the site goes through sync/ops. */
@@ -89,6 +95,7 @@ export class Automata implements Watcher {
   readonly #readers: Uint16Array;
   readonly #writers: Uint16Array;
   #reclassify = false;
+  #startState: { state: Int32Array; events: readonly number[] } | null = null;
 
   local: LocalState[] = [];
   #localNumbers = new Map<string, number>();
@@ -104,8 +111,14 @@ export class Automata implements Watcher {
   #wide = new Map<number, readonly number[]>();
   #folds = new TripleTable();
 
-  /** Transitions: number by (local state, value, value or branch). */
+  /** Transitions of each local state: place in `#raw` by (local state, value, value or branch). */
+  #known = new TripleTable(12);
+  #raw: RawTransition[] = [];
+  /** The same for the search, between representatives of equal local states: number by the same keys. */
   #transitions = new TripleTable(12);
+  /** Representative of each local state, and of each representative all that it stands for. */
+  canon = new Ints();
+  #members = new Map<number, readonly number[]>();
   /** Of each: first of its writes in `index`, `before`, `after`, and one more for the end. */
   first = new Ints();
   index = new Ints();
@@ -175,6 +188,15 @@ export class Automata implements Watcher {
     this.forced = new Ints();
     this.#wide = new Map();
     this.#folds = new TripleTable();
+    this.#known = new TripleTable(12);
+    this.#raw = [];
+    this.canon = new Ints();
+    this.#members = new Map();
+    this.#forgetSearch();
+    this.passes++;
+  }
+
+  #forgetSearch(): void {
     this.#transitions = new TripleTable(12);
     this.first = new Ints();
     this.first.push(0);
@@ -184,12 +206,63 @@ export class Automata implements Watcher {
     this.hashLow = new Ints();
     this.hashHigh = new Ints();
     this.events = new Ints();
-    this.passes++;
+  }
+
+  /**
+   * Lets one local state stand for all that behave alike as far as is known: a search visits one state for many then.
+   * Whatever it learns of a representative is asked of all it stands for; if they differ it ends with `Split`, and this
+   * has to be called again.
+   */
+  merge(): void {
+    const initial = this.local.map(({ actor, kind }, l) =>
+      kind === Kind.Done || kind === Kind.Trapped
+        ? `${l}`
+        : [actor, kind, this.footprint(l), this.operand.data[l], this.forced.data[l], this.addressOf(l)].join(
+            " ",
+          ),
+    );
+    const steps = this.#raw.map(({ from, writes, events, next }, i) => ({
+      from,
+      key: `${this.#known.key(i, 1)} ${this.#known.key(i, 2)}`,
+      does: `${writes.join(" ")} ${events}`,
+      next,
+    }));
+    const colour = equalStates(initial, steps);
+    const representative = new Map<number, number>();
+    const members = new Map<number, number[]>();
+    for (let l = 0; l < colour.length; l++) {
+      const known = representative.get(colour[l]!);
+      if (known === undefined) representative.set(colour[l]!, l);
+      const r = known ?? l;
+      this.canon.data[l] = r;
+      if (known === undefined) members.set(r, [l]);
+      else members.get(r)!.push(l);
+    }
+    this.#members = members;
+    this.#forgetSearch();
+  }
+
+  /** Address that a notify or a wait names: part of what it does to others. */
+  addressOf(l: number): number {
+    const { kind, suspension } = this.local[l]!;
+    return kind === Kind.Notify || kind === Kind.Wait || kind === Kind.Sleep ? suspension!.address : 0;
+  }
+
+  /** Forgets all but which words are shared, and brings every actor to its first step. Throws `Reclassified`. */
+  begin(ghosts: readonly number[]): void {
+    this.reset();
+    this.#startState = this.#makeStart(ghosts);
   }
 
   /** The state at the start, and the lists of events of what the actors do before their first step. */
-  start(ghosts: readonly number[]): { state: Int32Array; events: readonly number[] } {
-    this.reset();
+  get start(): { readonly state: Int32Array; readonly events: readonly number[] } {
+    const { state, events } = this.#startState!;
+    const canonical = state.slice();
+    for (let a = 0; a < this.actors.length; a++) canonical[a] = this.canon.data[state[a]!]!;
+    return { state: canonical, events };
+  }
+
+  #makeStart(ghosts: readonly number[]): { state: Int32Array; events: readonly number[] } {
     const state = new Int32Array(this.width);
     const events = this.actors.map((_, a) => {
       this.#begin(a);
@@ -267,8 +340,37 @@ export class Automata implements Watcher {
     }
     const known = this.#transitions.find(l, k0, k1);
     if (known >= 0) return known;
-    this.#learn(state, a, way);
+    const first = this.#rawTransition(state, a, way, l, k0, k1);
+    const next = this.canon.data[first.next]!;
+    for (const member of this.#members.get(l) ?? NOBODY) {
+      if (member === l) continue;
+      const other = this.#rawTransition(state, a, way, member, k0, k1);
+      const alike =
+        this.canon.data[other.next] === next &&
+        other.events === first.events &&
+        other.writes.length === first.writes.length &&
+        other.writes.every((value, i) => value === first.writes[i]);
+      if (!alike) throw new Split();
+    }
+    this.#record([a, l, next, ...first.writes], first.events);
     return this.#transitions.add(l, k0, k1);
+  }
+
+  /** What local state `l` of actor `a` does where `state` holds the values of its keys. */
+  #rawTransition(
+    state: Int32Array,
+    a: number,
+    way: number,
+    l: number,
+    k0: number,
+    k1: number,
+  ): RawTransition {
+    const known = this.#known.find(l, k0, k1);
+    if (known >= 0) return this.#raw[known]!;
+    const made = this.#learn(state, a, l, way);
+    this.#known.add(l, k0, k1);
+    this.#raw.push(made);
+    return made;
   }
 
   #sleepIndices(): number[] {
@@ -324,20 +426,19 @@ export class Automata implements Watcher {
     }
   }
 
-  #learn(state: Int32Array, a: number, way: number): void {
+  #learn(state: Int32Array, a: number, l: number, way: number): RawTransition {
     this.runs++;
-    const l = state[a]!;
     const local = this.local[l]!;
     this.#begin(a);
     const kind = this.kind.data[l]! as Kind;
     const sleepAt = this.actors.length + a;
     if (kind === Kind.Wait && state[this.foot0.data[l]!] === this.operand.data[l]) {
       const asleep = this.#intern({ ...local, kind: Kind.Sleep });
-      this.#record([a, l, asleep, sleepAt, state[sleepAt]!, local.suspension!.address]);
-      return;
+      const writes = [sleepAt, state[sleepAt]!, local.suspension!.address];
+      return { from: l, next: asleep, writes, events: 0 };
     }
     const writes: number[] = [];
-    const answer = this.#answer(state, a, way, writes);
+    const answer = this.#answer(state, a, l, way, writes);
     const footprint = kind === Kind.Access || kind === Kind.Wait ? this.footprint(l) : [];
     const { runner, base } = this.ground;
     const { words } = runner;
@@ -358,12 +459,11 @@ export class Automata implements Watcher {
     }
     const next = this.#settle(a, { end, history }, own);
     this.#checkClassified();
-    this.#record([a, l, next, ...writes]);
+    return { from: l, next, writes, events: this.ghosts.list(this.#told) };
   }
 
   /** What atomic.wait, atomic.notify or a choice answers; what it changes is added to `writes`. */
-  #answer(state: Int32Array, a: number, way: number, writes: number[]): number {
-    const l = state[a]!;
+  #answer(state: Int32Array, a: number, l: number, way: number, writes: number[]): number {
     const n = this.actors.length;
     switch (this.kind.data[l]) {
       case Kind.Choose:
@@ -397,7 +497,7 @@ export class Automata implements Watcher {
       const value = words[word]!;
       if (value === base[word]) continue;
       words[word] = base[word]!;
-      if (!ignored(word)) left.push(word, value);
+      if (!ignored(word) && !(end === null && this.ground.scratch(word))) left.push(word, value);
     }
     const suspension = end?.kind === "suspended" ? end.suspension : null;
     const kind = end === null ? Kind.Done : suspension ? (suspension.at as number as Kind) : Kind.Trapped;
@@ -429,6 +529,7 @@ export class Automata implements Watcher {
     const number = this.local.push(local) - 1;
     this.#localNumbers.set(key, number);
     this.kind.push(local.kind);
+    this.canon.push(number);
     const { suspension } = local;
     const cells = suspension ? this.#cellsOf(suspension) : [];
     const wide = cells.length > PAIR;
@@ -461,7 +562,7 @@ export class Automata implements Watcher {
   }
 
   /** Records the transition whose writes are triples of index, old and new value. */
-  #record(writes: readonly number[]): void {
+  #record(writes: readonly number[], events: number): void {
     let low = 0;
     let high = 0;
     for (let i = 0; i < writes.length; i += 3) {
@@ -478,7 +579,7 @@ export class Automata implements Watcher {
     this.first.push(this.index.length);
     this.hashLow.push(low);
     this.hashHigh.push(high);
-    this.events.push(this.ghosts.list(this.#told));
+    this.events.push(events);
   }
 
   // What the runner tells.
@@ -524,6 +625,15 @@ export class Automata implements Watcher {
   }
 }
 
+/** A transition of one local state: what it writes besides its own place, as triples of index, old and new value. */
+interface RawTransition {
+  readonly from: number;
+  readonly next: number;
+  readonly writes: readonly number[];
+  readonly events: number;
+}
+
+const NOBODY: readonly number[] = [];
 const EMPTY = new Int32Array(0);
 /** Number of the first word after the header page. */
 const HEADER_END = (HEADER_BASE + HEADER_SIZE) >>> 2;

@@ -5,7 +5,7 @@ import { isRuleName, type RuleName } from "../core/rules.js";
 import { GuestMmuError } from "../errors.js";
 import { type Checker } from "../invariants/checker.js";
 import { CHECKERS } from "../invariants/index.js";
-import { Automata, Reclassified } from "./automata.js";
+import { Automata, Reclassified, Split } from "./automata.js";
 import { type ExploredBuild } from "./core.js";
 import { Ghosts } from "./ghosts.js";
 import { nameOf } from "./names.js";
@@ -38,6 +38,8 @@ export interface ExploreOptions {
   readonly all?: boolean;
   /** Look for the shortest violation once one is found. Default true. */
   readonly shorten?: boolean;
+  /** Let one local state stand for all that behave alike. Default false. */
+  readonly merge?: boolean;
   /** Start of random sequences. Default 1. */
   readonly seed?: number;
   /** Called now and then; returns true to stop. */
@@ -123,6 +125,7 @@ function checked(options: ExploreOptions): Required<Omit<ExploreOptions, "progre
     maxTime: options.maxTime ?? DEFAULTS.maxTime,
     all: options.all ?? false,
     shorten: options.shorten ?? true,
+    merge: options.merge ?? false,
     seed: options.seed ?? 1,
   };
 }
@@ -140,6 +143,7 @@ class Exploration {
   readonly #automata: Automata;
   readonly #final: FinalCheck;
   readonly #began = performance.now();
+  #initial: readonly number[] = [];
 
   constructor(scenario: Scenario, options: ReturnType<typeof checked>, progress: ExploreOptions["progress"]) {
     this.#options = options;
@@ -169,9 +173,10 @@ class Exploration {
         hint: "The set-up of a scenario has to leave a machine that is in order.",
       });
     }
-    this.#repeat(() => warmUp(this.#automata, this.#automata.start(initial), WARM_UP, this.#options.seed));
-    const result = this.#repeat(() => this.#search(initial));
-    const violations = result.violations.map((violation) => this.#confirm(violation, initial));
+    this.#initial = initial;
+    this.#learn();
+    const result = this.#repeat(() => this.#search());
+    const violations = result.violations.map((violation) => this.#confirm(violation));
     const { scenario } = this.#setup;
     const { profile, without, build } = this.#options;
     return {
@@ -196,18 +201,35 @@ class Exploration {
     };
   }
 
-  /** Does it again as long as words turn out to be shared. */
+  /** Learns which words are shared, and what the actors do, from executions at random. */
+  #learn(): void {
+    const automata = this.#automata;
+    while (true) {
+      try {
+        automata.begin(this.#initial);
+        warmUp(automata, WARM_UP, this.#options.seed);
+        break;
+      } catch (error) {
+        if (!(error instanceof Reclassified)) throw error;
+      }
+    }
+    if (this.#options.merge) automata.merge();
+  }
+
+  /** Does it again as long as something turns out to be otherwise than it was taken for. */
   #repeat<T>(body: () => T): T {
     while (true) {
       try {
         return body();
       } catch (error) {
-        if (!(error instanceof Reclassified)) throw error;
+        if (error instanceof Split) this.#automata.merge();
+        else if (error instanceof Reclassified) this.#learn();
+        else throw error;
       }
     }
   }
 
-  #search(initial: readonly number[]): SearchResult {
+  #search(): SearchResult {
     const { maxStates, maxDepth, maxTime, all } = this.#options;
     const left = maxTime - (performance.now() - this.#began);
     const limits: SearchLimits = { maxStates, maxDepth, maxTime: Math.max(0, left) };
@@ -217,7 +239,7 @@ class Exploration {
       { limits, stopAtFirst: !all, final: this.#final, progress },
       this.#describe,
     );
-    return search.run(this.#automata.start(initial));
+    return search.run(this.#automata.start);
   }
 
   #tell(phase: ExploreProgress["phase"], { states, steps, ends, depth }: Search): boolean {
@@ -226,12 +248,12 @@ class Exploration {
   }
 
   /** Shortens a violation and runs it in the core. */
-  #confirm(violation: Violation, initial: readonly number[]): Counterexample {
+  #confirm(violation: Violation): Counterexample {
     let best = violation;
     let isShortest = false;
     if (this.#options.shorten) {
       const found = this.#repeat(() =>
-        shortest(this.#automata, this.#automata.start(initial), {
+        shortest(this.#automata, this.#automata.start, {
           maxNodes: SHORTEST_NODES,
           maxSwitches: Infinity,
           final: this.#final,
@@ -244,7 +266,10 @@ class Exploration {
         isShortest = found.complete;
       }
     }
-    const replayed = this.#replay(best);
+    // An actor's way to its first step is nobody else's business: it reads better where the step is. A checker may have
+    // objected to its having begun early, though.
+    let replayed = this.#replay(best, false);
+    if (replayed.end.name !== best.name) replayed = this.#replay(best, true);
     if (replayed.end.kind === "done" || replayed.end.name !== best.name) {
       throw new GuestMmuError("CORE_TRAP", {
         message: `${best.name} was found in the tables, and the core ends the same schedule otherwise: ${replayed.end.kind} ${replayed.end.name} (${replayed.end.says}).`,
@@ -254,12 +279,12 @@ class Exploration {
     return this.#counterexample(replayed, isShortest);
   }
 
-  #replay(violation: Violation): Replayed {
+  #replay(violation: Violation, early: boolean): Replayed {
     const automata = this.#automata;
     const replay = new Replay(this.#setup, this.#options.checkers, (address, length) =>
       automata.suspends(address, length),
     );
-    replay.begin();
+    if (early) replay.begin();
     for (const { actor, way } of violation.schedule) if (!replay.ended) replay.step(actor, way);
     return replay.finish(this.#describe);
   }

@@ -114,7 +114,7 @@ export class Replay implements Watcher {
     return 1;
   }
 
-  /** Brings every actor to its first step, as the automata do. */
+  /** Brings every actor to its first step, as the automata do. Left out, each begins when it is its turn. */
   begin(): void {
     for (let a = 0; a < this.#started.length && !this.#end; a++) this.#go(a, 0, Infinity);
   }
@@ -122,7 +122,8 @@ export class Replay implements Watcher {
   /** One step of actor `a`: up to the next word that another actor could see. */
   step(a: number, way: number): void {
     this.#step++;
-    this.#go(a, way, Infinity);
+    if (!this.#started[a]) this.#go(a, 0, Infinity);
+    if (!this.#end) this.#go(a, way, Infinity);
   }
 
   /** A stretch of a recorded schedule. False if the actor could not make all of its accesses. */

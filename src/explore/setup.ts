@@ -2,10 +2,15 @@
 
 import { ABI, LAB_ABI } from "../core/abi.js";
 import {
+  ACTOR_FAULT,
+  ACTOR_GATHER,
+  ACTOR_POOL,
   ACTOR_SIZE,
   ACTOR_STATS,
   ACTOR_WALK,
   ACTOR_CPU,
+  FAULT_MANAGED,
+  FAULT_ROOT,
   HEADER_OFFSET_ACTORS_BASE,
   HEADER_OFFSET_BATCHES_BASE,
   HEADER_OFFSET_FRAMES_BASE,
@@ -27,7 +32,7 @@ import {
 import { PROFILES, type ProfileName } from "../core/profiles.js";
 import { type RuleName } from "../core/rules.js";
 import { GuestMmuError } from "../errors.js";
-import { ACCESS, type CheckedEvent, type Checker, type MachineFacts } from "../invariants/checker.js";
+import { ACCESS, type CheckedEvent, type MachineFacts } from "../invariants/checker.js";
 import { Machine } from "../machine/machine.js";
 import { type Automata, type Ground } from "./automata.js";
 import { exploredModule, type ExploredBuild, type ExploredModule } from "./core.js";
@@ -106,6 +111,7 @@ export class Setup {
       runner,
       base: runner.words.slice(0, bare.size >>> 2),
       ignored: wordsOfActors(bare, ACTOR_STATS, ACTOR_WALK),
+      scratch: scratchWords(bare),
       internal: internalWords(bare),
       isAtomic: (site) => sites[site]?.atomic ?? true,
       watchedFrom: bare.pagesBase,
@@ -227,6 +233,18 @@ function wordsOfActors({ actorsBase, histogramsBase }: MachineLayout, from: numb
     const offset = (address - actorsBase) % ACTOR_SIZE;
     return offset >= from && offset < to;
   };
+}
+
+/**
+ * True for what an actor keeps of its last call and looks at no more: the record of its last walk, its last fault but for
+ * its root, and where it looked last.
+ */
+function scratchWords(bare: MachineLayout): (word: number) => boolean {
+  const walk = wordsOfActors(bare, ACTOR_WALK, ACTOR_POOL);
+  const fault = wordsOfActors(bare, ACTOR_FAULT, ACTOR_GATHER);
+  const root = wordsOfActors(bare, FAULT_ROOT, FAULT_ROOT + 4);
+  const managed = wordsOfActors(bare, FAULT_MANAGED, FAULT_MANAGED + 4);
+  return (word) => walk(word) || (fault(word) && !root(word) && !managed(word));
 }
 
 /** True for words inside a processor: its registers, its TLB and its caches of table addresses. */

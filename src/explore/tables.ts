@@ -51,6 +51,11 @@ export class TripleTable {
     return number;
   }
 
+  /** Key `i` (0 to 2) of a number. */
+  key(number: number, i: 0 | 1 | 2): number {
+    return this.#keys.data[number * 3 + i]!;
+  }
+
   #start(a: number, b: number, c: number): number {
     let h = Math.imul(a ^ Math.imul(b, 0x9e3779b1) ^ Math.imul(c, 0x85ebca6b), 0xc2b2ae35);
     h ^= h >>> 15;

@@ -30,12 +30,8 @@ export function apply(automata: Automata, state: Int32Array, t: number): void {
 }
 
 /** Runs executions, most of the time with the same actor, so that the automata learn what is shared early on. */
-export function warmUp(
-  automata: Automata,
-  start: { readonly state: Int32Array },
-  executions: number,
-  seed: number,
-): void {
+export function warmUp(automata: Automata, executions: number, seed: number): void {
+  const { start } = automata;
   const random = new Random(seed);
   const n = automata.actors.length;
   for (let i = 0; i < executions; i++) {

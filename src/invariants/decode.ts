@@ -60,8 +60,7 @@ const SPLIT = 1;
 export function hostLeafOf(event: CheckedEvent): Leaf {
   const shift = Number(event.a & 0x3fn);
   const present = (event.b & PTE_P) !== 0n;
-  const bits =
-    ((event.b & PTE_RW) !== 0n ? WRITABLE : 0) | ((event.b & PTE_SPECIAL) !== 0n ? SPECIAL : 0);
+  const bits = ((event.b & PTE_RW) !== 0n ? WRITABLE : 0) | ((event.b & PTE_SPECIAL) !== 0n ? SPECIAL : 0);
   const table = event.sub === SPLIT || (present && shift > 12 && !(event.b & PTE_PS));
   return leaf(event.a >> PAGE_BITS, shift, event.b, present, bits, table);
 }

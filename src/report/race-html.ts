@@ -26,8 +26,22 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
+/** The longest run of characters that is kept on one line whatever the width. */
+const UNBROKEN_MAX = 32;
+
 function escape(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ESCAPES[character]!);
+}
+
+/** Text whose parts break apart only where `glue` allows it, with an arrow for `->`. */
+function words(text: string): string {
+  return glue(text)
+    .split(" ")
+    .map((word) => {
+      const shown = escape(word.replaceAll("->", "\u2192").replaceAll("\u00a0", " "));
+      return word.length <= UNBROKEN_MAX ? `<span class="w">${shown}</span>` : shown;
+    })
+    .join(" ");
 }
 
 /** JSON that can stand in a script element: nothing in it ends the element. */
@@ -93,28 +107,40 @@ function shadesOf(trace: Trace, placed: readonly Placed[], end: number): Shade[]
 function eventCell(trace: Trace, { line, row }: Placed): string {
   const { actor, text, depth, tone, site, step } = line;
   const name = trace.actors[actor]!.name;
-  const margin =
-    depth > 0
-      ? `;margin-left:${Math.min(depth, 3) * 14}px;width:calc(100% - ${Math.min(depth, 3) * 14}px)`
-      : "";
+  const inset = Math.min(depth, 3) * 14;
+  const style = inset > 0 ? `style="margin-left:${inset}px;width:calc(100% - ${inset}px)" ` : "";
   const toneClass = tone === "window" ? TONE_CLASS.window : tone;
   const where = siteInWords(site);
   const label = `step ${step}, ${name}: ${text}${where ? `, at ${where}` : ""}`;
   return (
     `<div class="row" role="row"><span class="step" role="cell" style="grid-area:${row}/1">${step}</span>` +
     `<span role="cell" style="grid-area:${row}/${actor + 2};z-index:2" data-lane><button type="button" class="ev ${toneClass}" ` +
-    `style="${margin.slice(1)}" aria-label="${escape(label)}" title="${escape(where)}">${escape(glue(text))}</button></span>` +
+    `${style}aria-label="${escape(label)}" title="${escape(where)}">${words(text)}</button></span>` +
     `<span class="place" role="cell" style="grid-area:${row}/${trace.actors.length + 2}">${escape(where)}</span></div>`
   );
 }
 
 function switchRow(trace: Trace, row: number, turn: Turn): string {
   const { name } = trace.actors[turn.actor]!;
-  const where = turn.next === undefined ? "is done" : `stops before ${siteInWords(turn.next.site)}`;
+  const where =
+    turn.next === undefined ? "does not run again" : `stops before ${siteInWords(turn.next.site)}`;
   return (
     `<div class="row" role="row"><span class="switch" role="cell" style="grid-area:${row}/1/auto/-1">` +
     `${escape(name)} ${escape(where)}</span></div>`
   );
+}
+
+/** Accesses and switches in the order of time, as they are read aloud. */
+function rows(
+  trace: Trace,
+  placed: readonly Placed[],
+  switches: readonly { row: number; turn: Turn }[],
+): string[] {
+  const cells = [
+    ...placed.map((item) => ({ row: item.row, html: eventCell(trace, item) })),
+    ...switches.map(({ row, turn }) => ({ row, html: switchRow(trace, row, turn) })),
+  ];
+  return cells.sort((a, b) => a.row - b.row).map(({ html }) => html);
 }
 
 function grid(trace: Trace, turns: readonly Turn[]): string {
@@ -135,8 +161,7 @@ function grid(trace: Trace, turns: readonly Turn[]): string {
     ...shadesOf(trace, placed, end).map(
       ({ from, to, kind }) => `<div class="shade ${kind}" style="grid-area:${from}/1/${to}/-1"></div>`,
     ),
-    ...placed.map((item) => eventCell(trace, item)),
-    ...switches.map(({ row, turn }) => switchRow(trace, row, turn)),
+    ...rows(trace, placed, switches),
   ];
   if (violated) {
     const actor = trace.accesses.at(-1)?.actor ?? 0;

@@ -26,6 +26,7 @@ main{display:flex;align-items:flex-start;gap:26px;padding:6px 28px 20px}
 .lane{border-left:1px solid var(--line);z-index:0;margin-left:-7px}
 .ev{font:13px/1.45 var(--mono);text-align:left;color:inherit;background:var(--panel);border:1px solid var(--line);border-left:4px solid var(--tone,var(--line));
 border-radius:6px;padding:4px 9px;position:relative;z-index:2;cursor:pointer;width:100%;overflow-wrap:anywhere}
+.w{white-space:nowrap}
 .ev:hover{border-color:var(--accent);border-left-color:var(--tone,var(--line))}
 .ev:focus-visible{outline:3px solid var(--accent);outline-offset:1px}
 .ev.now{box-shadow:0 0 0 2px var(--accent)}

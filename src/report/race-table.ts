@@ -124,7 +124,8 @@ function header(trace: Trace, shape: Shape): string[] {
 /** The change to another actor: where the one that stops will go on. */
 function switchLine(trace: Trace, shape: Shape, turn: Turn, paint: Paint): string {
   const { name } = trace.actors[turn.actor]!;
-  const where = turn.next === undefined ? "is done" : `stops before ${siteInWords(turn.next.site)}`;
+  const where =
+    turn.next === undefined ? "does not run again" : `stops before ${siteInWords(turn.next.site)}`;
   const width = shape.step + 2 + (shape.actor + GAP.length) * shape.actors + shape.site;
   return paint(`${"-".repeat(shape.step + 1)} ${name} ${where} `.padEnd(width, "-"), "rule");
 }
@@ -165,14 +166,26 @@ function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
 }
 
+function withPrintableNames(trace: Trace): Trace {
+  const { scenario, actors, end, repeat } = trace;
+  return {
+    ...trace,
+    scenario: printable(scenario),
+    actors: actors.map((actor) => ({ ...actor, name: printable(actor.name) })),
+    end: { ...end, name: printable(end.name), says: printable(end.says) },
+    repeat: printable(repeat),
+  };
+}
+
 /** Renders an execution. Lines end without spaces, the last one without a line end. */
-export function raceTable(trace: Trace, options: RaceTableOptions = {}): string {
+export function raceTable(execution: Trace, options: RaceTableOptions = {}): string {
   const { verbose = false, color = false, width = 120 } = options;
   const paint = color ? colored : plain;
+  const trace = withPrintableNames(execution);
   const turns = raceTurns(trace, verbose);
   const lines = turns.flatMap((turn) => turn.lines);
   const shape = shapeOf(trace, lines, width);
-  const out = [paint(printable(titleOf(trace)), trace.end.kind === "done" ? "rule" : "violation"), ""];
+  const out = [paint(titleOf(trace), trace.end.kind === "done" ? "rule" : "violation"), ""];
   out.push(...header(trace, shape));
   turns.forEach((turn, index) => {
     if (index > 0) out.push(switchLine(trace, shape, turns[index - 1]!, paint));
@@ -194,9 +207,9 @@ export function raceTable(trace: Trace, options: RaceTableOptions = {}): string 
     out.push(...row(shape, { ...cells, tone: "violation" }, paint));
   }
   out.push("");
-  if (trace.end.says !== "") out.push(...wrap(printable(trace.end.says), width), "");
+  if (trace.end.says !== "") out.push(...wrap(trace.end.says, width), "");
   if (!verbose) out.push(paint(hiddenInWords(trace, lines), "quiet"));
-  out.push(`repeat    ${printable(trace.repeat)}`);
+  out.push(`repeat    ${trace.repeat}`);
   return out.join("\n");
 }
 

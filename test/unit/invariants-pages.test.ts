@@ -75,12 +75,19 @@ describe("use after free", () => {
       ]),
     ).toBe(null);
   });
-  test("a block that was taken from its DAX file; a page-cache page lives on", () => {
+  test("a block that a DAX file has lost to another; a page-cache page lives on", () => {
     const device = [fileAdd(7), mapTaken(7, GFN), fileRemove(7), mapUse(7)];
-    expect(judge(any(useAfterFree), device)).toBe(
-      "the map of vCPU 0 wrote to pfn 7, whose block has been taken from its file since",
-    );
     expect(judge(any(useAfterFree), [alloc(7), ...device])).toBe(null);
+    expect(judge(any(useAfterFree), [alloc(7), ...device, fileAdd(7), mapUse(7)])).toBe(
+      "the map of vCPU 0 wrote to pfn 7, whose block belongs to another file since",
+    );
+  });
+  test("an entry that was not dropped is kept; large ones are checked by the addresses", () => {
+    const nonGlobal = { ...tlbFlush(), sub: 1 };
+    const filled = [alloc(7), fill(GFN, 7), nonGlobal, free(7), alloc(7)];
+    expect(judge(any(useAfterFree), [...filled, guestUse(GFN, 7)])).toContain("has been freed since");
+    const large = { ...fill(GFN, 7), sub: 21 };
+    expect(judge(any(useAfterFree), [alloc(7), large, free(7), guestUse(GFN, 7)])).toContain("which is free");
   });
   test("accesses to free frames and atomic writes to free struct pages", () => {
     const flags = structPage(7, PAGE_FLAGS);
@@ -116,15 +123,21 @@ describe("references", () => {
   });
   test("a leak shows at the end", () => {
     expect(judge(any(refcount), [...page, get(7, 2)])).toBe(
-      "pfn 7 ends with a count of 2 while 1 host leaves and 0 files hold it",
+      "pfn 7 ends with a count of 2 while host leaves and files account for 1",
     );
-    expect(judge(any(refcount), [get(900, 2)])).toBe("pfn 900 ends with a count of 2 instead of 1");
+    expect(judge(any(refcount), [get(900, 2)])).toBe(
+      "pfn 900 ends with a count of 2 while host leaves and files account for 1",
+    );
     expect(judge(any(refcount), [get(900, 2), putRef(900, 1)])).toBe(null);
   });
-  test("0 to 1 without an allocation, below 0, freed with references or mapped", () => {
-    expect(judge(any(refcount), [alloc(7), putRef(7, 0), get(7, 1)])).toBe(
-      "actor 0 took a reference on pfn 7, whose count was 0",
+  test("got or freed when free, below 0, freed with references or mapped", () => {
+    const gone = [alloc(7), putRef(7, 0), free(7)];
+    expect(judge(any(refcount), [...gone, get(7, 1)])).toBe(
+      "actor 0 took a reference on pfn 7, which is free",
     );
+    expect(judge(any(refcount), [...gone, free(7)])).toBe("pfn 7 was freed twice");
+    expect(judge(any(refcount), [...gone, hostLeaf(HVA, 7)])).toBe("the host maps pfn 7, which is free");
+    expect(judge(any(refcount), [...gone, alloc(7), get(7, 2)])).toBe(null);
     expect(judge(any(refcount), [alloc(7), putRef(7, -1)])).toBe("the count of pfn 7 fell to -1");
     expect(judge(any(refcount), [alloc(7), free(7)])).toBe("pfn 7 was freed with a count of 1");
     expect(judge(any(refcount), [...page, putRef(7, 0), free(7)])).toBe(
@@ -132,12 +145,35 @@ describe("references", () => {
     );
     expect(judge(any(refcount), [...page, alloc(7)])).toBe("pfn 7 was handed out with a count of 1");
   });
-  test("a page of the page cache, and one of 2 MiB in one piece and in many", () => {
-    expect(judge(any(refcount), [alloc(7), fileAdd(7), get(7, 2), hostLeaf(HVA, 7)])).toBe(null);
+  test("a page of the page cache, in its file and out of it", () => {
+    const cached = [alloc(7), fileAdd(7), get(7, 2), hostLeaf(HVA, 7)];
+    expect(judge(any(refcount), cached)).toBe(null);
+    expect(judge(any(refcount), [...cached, get(7, 3)])).toContain("account for 2");
+    expect(
+      judge(any(refcount), [...cached, hostClear(HVA), putRef(7, 1), fileRemove(7), putRef(7, 0), free(7)]),
+    ).toBe(null);
+    expect(judge(any(refcount), [...cached, get(7, 3), fileRemove(7)])).toContain("account for 2");
+  });
+  test("device memory, idle at 1 or at 0", () => {
+    for (const idle of [0, 1]) {
+      const used = [alloc(7, idle), fileAdd(7), get(7, idle + 1), hostLeaf(HVA, 7), get(7, idle + 2)];
+      expect(judge(any(refcount), [...used, putRef(7, idle + 1)])).toBe(null);
+      expect(judge(any(refcount), used)).toContain(`ends with a count of ${idle + 2}`);
+    }
+  });
+  test("a page of 2 MiB mapped in one piece, in many, and split", () => {
     const big = [alloc(512, 1, 9), hostLeaf(HVA, 512, true, 21)];
     expect(judge(any(refcount), big)).toBe(null);
     expect(judge(any(refcount), [...big, get(512, 512), hostSplit(HVA, 60)])).toBe(null);
-    expect(judge(any(refcount), [...big, hostSplit(HVA, 60)])).toContain("while 512 host leaves");
+    expect(judge(any(refcount), [...big, hostSplit(HVA, 60)])).toContain("account for 512");
+    const frames = Array.from({ length: 512 }, (_, i) => get(512 + 511 - i, 1));
+    expect(judge(any(refcount), [...big, get(512, 512), hostSplit(HVA, 60), putRef(512, 0), ...frames])).toBe(
+      null,
+    );
+  });
+  test("a remapped pfn: its leaf holds no reference", () => {
+    const special = (1n << 9n) | hostLeaf(HVA, 7).b;
+    expect(judge(any(refcount), [alloc(7), { ...hostLeaf(HVA, 7), b: special }])).toBe(null);
   });
 });
 

@@ -315,7 +315,7 @@ describe("a machine that leaves a step out", () => {
     ["flush", "no-use-after-free", [access0, ...invalidate, access0], "which is free"],
     ["zap", "sptes-match-the-host", [access0, ...invalidate], "after start has returned"],
     ["retry", "sptes-match-the-host", [(m) => m.begin(2, 0, 1), access0], "after start has returned"],
-    ["put", "references-balance", [access0], "ends with a count of 2"],
+    ["put", "references-balance", [access0], "account for 1"],
     ["pin", "map-holds-its-page", [(m) => m.map(0, 0)], "dropped its pin"],
     [
       "pin",

@@ -107,6 +107,13 @@ describe("translations", () => {
   test("huge leaves compare page by page, also when split on either side", () => {
     expect(judge(any(translations), mappedHuge)).toBe(null);
     expect(judge(any(translations), [...mappedHuge, link(BIG_GFN, 21, 60)])).toBe(null);
+    const split = [{ ...spte(BIG_GFN, 512, true, 21), sub: 1 }, link(BIG_GFN, 21, 60)];
+    expect(stateAfter(any(translations), [...mappedHuge, ...split])).toEqual(
+      stateAfter(any(translations), [...mappedHuge, link(BIG_GFN, 21, 60)]),
+    );
+    const hostToo = { ...hostLeaf(BIG_HVA, 512, true, 21), sub: 1 };
+    expect(judge(any(huge), [...mappedHuge, ...split, hostToo])).toBe(null);
+    expect(judge(any(huge), [...mappedHuge, hostToo])).toContain("by one of 4 KiB");
     const splitAndPunched = [
       hostLeaf(BIG_HVA, 512, true, 21),
       start(BIG_HVA, 512),

@@ -1,5 +1,7 @@
 // A recorded execution for the tests of the reports: vcpu0 faults on gfn 0x10 and, without the check under mmu_lock,
-// installs a page that host0 has unmapped meanwhile. And a small machine for traces written by hand.
+// installs a page that host0 has unmapped meanwhile. Recorded from the lab module on one thread, every access of which was
+// reported to its host; host0 acted as a whole before vcpu0 took mmu_lock. test/data/trace-sample.json has the places of
+// accesses in a table of their own. And a small machine for traces written by hand.
 import { readFileSync } from "node:fs";
 import { Note } from "../../src/core/layout.generated.js";
 import {
@@ -24,7 +26,7 @@ type Packed = [
   ...notes: PackedNote[],
 ];
 
-/** The recorded execution: test/data/README.md says how it was made. */
+/** The recorded execution. */
 export function sampleTrace(): Trace {
   const text = readFileSync(new URL("../data/trace-sample.json", import.meta.url), "utf8");
   const { sites, accesses, ...head } = JSON.parse(text) as Omit<Trace, "accesses"> & {
@@ -86,7 +88,14 @@ interface Written {
 export function access(address: number, written: Written = {}): Omit<TraceAccess, "step"> {
   const { actor = 0, kind = "load", at = "retry.ts:41 retryReason", size = 4, before = 0n } = written;
   const [, file, line, name] = /^(.*):(\d+) (.*)$/.exec(at)!;
-  const site = { function: name!, file: `assembly/kvm/${file}`, line: Number(line), kind, atomic: true, size };
+  const site = {
+    function: name!,
+    file: `assembly/kvm/${file}`,
+    line: Number(line),
+    kind,
+    atomic: true,
+    size,
+  };
   const { after = before, shared = true, notes = [] } = written;
   return { actor, site, address, size, before, after, shared, notes };
 }
