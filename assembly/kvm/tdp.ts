@@ -8,7 +8,6 @@
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
 import { Map, PAGE_SIZE } from "../layout/map";
-import { PAGE_FLAGS, PageFlag } from "../layout/page";
 import { SlotFlag, Slot } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
 import { headOf } from "../host/page";
@@ -19,6 +18,8 @@ import { relax } from "../sync/wait";
 import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
+import { prefetchLocked } from "./prefetch";
+import { markDirty } from "./release";
 import { Index, SPTE_FROZEN, SPTE_NONPRESENT, SPTE_D, SPTE_PS, SPTE_W, Spte } from "./spte";
 import { dropUnusedTable, freeTableAfterGrace, newTable } from "./tables";
 
@@ -76,6 +77,7 @@ export function installLeafLocked(actor: usize): Installed {
     if (entry == SPTE_FROZEN) break;
     if (shift == goal) {
       result = installAt(actor, sptep, entry, fault);
+      if (Map.prefetchGroup && goal == 12 && result == Installed.Fixed) prefetchLocked(actor, fault, table);
       break;
     }
     if (Spte.present(entry) && !Spte.leaf(entry, shift)) {
@@ -93,7 +95,7 @@ export function installLeafLocked(actor: usize): Installed {
 function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Installed {
   const shift = fault.goalShift;
   const slotWritable = (changetype<Slot>(<usize>fault.slot).flags & SlotFlag.ReadOnly) == 0;
-  const pfn = (fault.pfn >> (shift - 12)) << (shift - 12);
+  const pfn = fault.leafPfn;
   const spte = Spte.make(pfn, shift, fault.hostWritable != 0, slotWritable, fault.write != 0);
   const present = Spte.present(found);
   const table = present && !Spte.leaf(found, shift);
@@ -115,10 +117,7 @@ function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Instal
 /** A leaf was taken out; `spte` is what it was last. Its page must be known dirty before its references fall (I8b). */
 function leafIsGone(actor: usize, spte: u64): void {
   Stats.add(actor, Stat.LeavesZapped, 1);
-  if ((spte & SPTE_D) == 0) return;
-  const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
-  if (Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) return;
-  Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
+  if (spte & SPTE_D) markDirty(headOf(Map.page(Spte.pfn(spte))));
 }
 
 /** handle_removed_pt: freezes every entry of an unlinked table, takes out what is below, frees it after a grace period. */
