@@ -30,6 +30,8 @@ export interface HostConfiguration {
   slots?: number;
   profile?: number;
   options?: number;
+  /** Looks at a word before an actor sleeps on it. Default 0. */
+  spinLimit?: number;
   /** Group of SPTEs that a fault fills. */
   prefetch?: number;
   build?: "release" | "lab";
@@ -74,6 +76,7 @@ export class HostMachine {
     set(layout.HEADER_OFFSET_BATCH_SIZE, 16384);
     set(layout.HEADER_OFFSET_OPTIONS, options);
     set(layout.HEADER_OFFSET_MAXPHYADDR, 40);
+    set(layout.HEADER_OFFSET_SPIN_LIMIT, configuration.spinLimit ?? 0);
     set(layout.HEADER_OFFSET_PREFETCH_GROUP, configuration.prefetch ?? 0);
     let off = 0n;
     for (const rule of configuration.without ?? []) off |= 1n << BigInt(rule);
