@@ -226,8 +226,11 @@ export function commit(vcpu: usize): FaultResult {
   }
   adjustToHost(vcpu, fault);
   const installed = installLeafLocked(vcpu);
-  releasePage(vcpu, fault, installed != Installed.Raced);
+  // 5.4 lets the lock go first: nothing but the reference keeps struct page then.
+  const late = Profiles.has(Switch.PfnmapRefcounted);
+  if (!late) releasePage(vcpu, fault, installed != Installed.Raced);
   MmuLock.unlockShared(vcpu);
+  if (late) releasePage(vcpu, fault, installed != Installed.Raced);
   if (installed == Installed.Raced) return FaultResult.RetryRace;
   return installed == Installed.Fixed ? FaultResult.Fixed : FaultResult.Spurious;
 }

@@ -192,11 +192,10 @@ describe.each(ERAS)("a pfn cache, %s", (_name, profile) => {
 });
 
 describe.each(ERAS)("races of a pfn cache, %s", (_name, profile) => {
-  // A second actor that has to wait for the first uses up its patience in looks, not in sleeps.
   const machine =
     (without: number[]) =>
     (onAccess: () => void): CacheMachine =>
-      new CacheMachine({ build: "lab", profile, without, spinLimit: 1000, onAccess });
+      new CacheMachine({ build: "lab", profile, without, onAccess });
 
   interface Found {
     /** Places at which the cache names a page that the host does not map there. */
