@@ -154,7 +154,7 @@ describe.each(ERAS)("kvm_vcpu_map, %s", (_name, profile, hold) => {
     raw["kvmHwWrite"]!(0, 0, 24, 8, 2n);
     raw["kvmMapRead"]!(0, 0, 16, 8);
     raw["kvmVcpuUnmap"]!(0, 0);
-    const kinds = new Set([Note.MapTaken, Note.MapUse, Note.MapDropped, Note.AtomicBegin, Note.AtomicEnd]);
+    const kinds = new Set<number>([Note.MapTaken, Note.MapUse, Note.MapDropped, Note.AtomicBegin, Note.AtomicEnd]);
     expect(told.filter(([kind]) => kinds.has(kind & 0xff)).map(([kind, a, b]) => [kind & 0xff, a, b])).toEqual([
       [Note.MapTaken, pfn, 1n],
       [Note.MapUse, pfn, ((address + 16n) << 1n) | 1n],
