@@ -96,7 +96,7 @@ function invalidLocked(gpc: usize): void {
 
 /** [gpa, gpa + length) lies in one page. */
 function fits(gpa: u64, length: u32): bool {
-  return length <= PAGE_SIZE && (<u32>(gpa & OFFSET_MASK)) + length <= PAGE_SIZE;
+  return length <= PAGE_SIZE && <u32>(gpa & OFFSET_MASK) + length <= PAGE_SIZE;
 }
 
 /** kvm_gpc_check: what is cached may be used for `length` bytes. Its lock is held, SRCU too. */
@@ -233,7 +233,7 @@ function refreshSerialised(actor: usize, gpc: usize, gpa: u64): KvmStatus {
     if (Gpc.word(gpc, GPC_VALID) == 0 || (uhva & ~OFFSET_MASK) != oldPage) status = lookUpLocked(actor, gpc);
     else {
       const page = Gpc.word(gpc, GPC_KHVA) & ~(<u32>OFFSET_MASK);
-      Gpc.setWord(gpc, GPC_KHVA, page | <u32>(uhva & OFFSET_MASK));
+      Gpc.setWord(gpc, GPC_KHVA, page | (<u32>(uhva & OFFSET_MASK)));
     }
   }
   if (status != KvmStatus.Ok) forgetLocked(gpc);

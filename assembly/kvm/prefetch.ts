@@ -31,7 +31,8 @@ export function prefetchLocked(actor: usize, fault: Fault, table: usize): void {
   const group = <u64>Map.prefetchGroup;
   const first = fault.gfn & ~(group - 1);
   for (let gfn = first; gfn < first + group; gfn++) {
-    if (gfn != fault.gfn && gfn - slot.baseGfn < slot.npages) prefetchOne(actor, fault.root, table, slot, gfn);
+    if (gfn != fault.gfn && gfn - slot.baseGfn < slot.npages)
+      prefetchOne(actor, fault.root, table, slot, gfn);
   }
 }
 

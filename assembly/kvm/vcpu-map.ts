@@ -181,13 +181,7 @@ export function storeMapped(vcpu: usize, map: u32, offset: u32, size: u32, value
  * Hardware stores through the address that the VMCS of the vCPU has from this mapping (a virtual-APIC page, a posted
  * interrupt): in one step, of an actor of its own.
  */
-export function storeByHardware(
-  vcpu: usize,
-  map: u32,
-  offset: u32,
-  size: u32,
-  value: u64,
-): KvmStatus {
+export function storeByHardware(vcpu: usize, map: u32, offset: u32, size: u32, value: u64): KvmStatus {
   if (!isWithin(map, offset, size)) return KvmStatus.Invalid;
   Notes.tell(Note.AtomicBegin, 0, 0);
   const at = placeIn(vcpu, map, offset);

@@ -53,4 +53,5 @@ export const GPC_COUNT: u32 = 8;
 export const GPC_SHIFT: u32 = 7;
 
 if (offsetof<PfnCache>() > (<usize>1) << GPC_SHIFT) ERROR("a pfn cache must fit its row");
-if (KVM_GPCS + ((<usize>GPC_COUNT) << GPC_SHIFT) > GUEST_BASE) ERROR("the pfn caches must end before the guest kernel");
+if (KVM_GPCS + ((<usize>GPC_COUNT) << GPC_SHIFT) > GUEST_BASE)
+  ERROR("the pfn caches must end before the guest kernel");

@@ -142,7 +142,12 @@ function addressIn(state: MachineState, vcpu: number, map: number): number {
 }
 
 /** kvm_vcpu_map for `Vcpu.map`. */
-export function mapForVcpu(state: MachineState, vcpu: number, gpa: GpaLike, options: MapOptions): VcpuMapping {
+export function mapForVcpu(
+  state: MachineState,
+  vcpu: number,
+  gpa: GpaLike,
+  options: MapOptions,
+): VcpuMapping {
   checkOptions("options of a mapping", options, ["readonly", "unsafe"]);
   const readonly = flag("readonly", options.readonly, false);
   const unsafe = flag("unsafe", options.unsafe, false);

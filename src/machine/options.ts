@@ -205,7 +205,10 @@ function framesOf(options: MachineOptions): number {
 function prefetchOf(value: unknown, accessedDirty: unknown): number {
   if (value === undefined || value === 0) return 0;
   if (value !== 2 && value !== 4 && value !== PREFETCH_GROUP_MAX) {
-    throw invalid(`prefetch is ${show(value)}: it has to be 0, 2, 4 or ${PREFETCH_GROUP_MAX}.`, "Change prefetch.");
+    throw invalid(
+      `prefetch is ${show(value)}: it has to be 0, 2, 4 or ${PREFETCH_GROUP_MAX}.`,
+      "Change prefetch.",
+    );
   }
   if (accessedDirty !== false) return value;
   throw invalid(

@@ -29,9 +29,12 @@ describe("a fault on a page of a class", () => {
     return { leaked: m.refcount(pfn) - 1, dirty: isDirty(m, pfn) };
   }
 
-  test.each([Profile.V5_3, Profile.V5_4, Profile.V6_13, Profile.V6_15])("profile %i: put and dirty", (profile) => {
-    expect(fault(0, profile)).toEqual({ leaked: 0, dirty: true });
-  });
+  test.each([Profile.V5_3, Profile.V5_4, Profile.V6_13, Profile.V6_15])(
+    "profile %i: put and dirty",
+    (profile) => {
+      expect(fault(0, profile)).toEqual({ leaked: 0, dirty: true });
+    },
+  );
 
   test("Z02: a ZONE_DEVICE page is never dirty, and leaks where it counts as reserved", () => {
     const { ZoneDevice } = PageFlag;
@@ -148,8 +151,7 @@ describe("Z16: a neighbour that is being invalidated", () => {
   function stale(without: number[]): { stale: number; places: number } {
     const found = { stale: 0, places: 0 };
     found.places = atEveryAccess({
-      machine: (onAccess) =>
-        new KvmMachine({ build: "lab", without, options: AD, prefetch: 2, onAccess }),
+      machine: (onAccess) => new KvmMachine({ build: "lab", without, options: AD, prefetch: 2, onAccess }),
       prepare: (m) => {
         const hva = m.backed(4n);
         m.touch(hva, 2n * PAGE, true, m.host);

@@ -240,7 +240,8 @@ describe.each(ERAS)("races of a pfn cache, %s", (_name, profile) => {
         if (isStale) found.stale++;
         // Whoever uses the cache from now on: where does it lead?
         if (hostFirst) m.write(0, 0x7777n);
-        if (taken.some((pfn) => m.view.getBigUint64(m.u32("hostFrame", pfn), true) !== 0x1111n)) found.foreign++;
+        if (taken.some((pfn) => m.view.getBigUint64(m.u32("hostFrame", pfn), true) !== 0x1111n))
+          found.foreign++;
         for (const pfn of taken) m.put(pfn, m.host);
         expect(m.quiesce(), place).toEqual(QUIET);
       },

@@ -31,9 +31,7 @@ class MapMachine extends KvmMachine {
     return this.actor(0) + layout.ACTOR_MAPS + (map << layout.VCPU_MAP_SHIFT);
   }
   pageWord(pfn: number, field: number): number {
-    return this.word(
-      this.word(layout.HEADER_OFFSET_PAGES_BASE) + (pfn << layout.PAGE_STRUCT_SHIFT) + field,
-    );
+    return this.word(this.word(layout.HEADER_OFFSET_PAGES_BASE) + (pfn << layout.PAGE_STRUCT_SHIFT) + field);
   }
   setFlags(pfn: number, set: number, clear = 0): void {
     const at =
@@ -154,8 +152,16 @@ describe.each(ERAS)("kvm_vcpu_map, %s", (_name, profile, hold) => {
     raw["kvmHwWrite"]!(0, 0, 24, 8, 2n);
     raw["kvmMapRead"]!(0, 0, 16, 8);
     raw["kvmVcpuUnmap"]!(0, 0);
-    const kinds = new Set<number>([Note.MapTaken, Note.MapUse, Note.MapDropped, Note.AtomicBegin, Note.AtomicEnd]);
-    expect(told.filter(([kind]) => kinds.has(kind & 0xff)).map(([kind, a, b]) => [kind & 0xff, a, b])).toEqual([
+    const kinds = new Set<number>([
+      Note.MapTaken,
+      Note.MapUse,
+      Note.MapDropped,
+      Note.AtomicBegin,
+      Note.AtomicEnd,
+    ]);
+    expect(
+      told.filter(([kind]) => kinds.has(kind & 0xff)).map(([kind, a, b]) => [kind & 0xff, a, b]),
+    ).toEqual([
       [Note.MapTaken, pfn, 1n],
       [Note.MapUse, pfn, ((address + 16n) << 1n) | 1n],
       [Note.AtomicBegin, 0n, 0n],
@@ -228,51 +234,55 @@ describe("rules of a mapping", () => {
 describe.each([
   ["v5.4", Profile.V5_4],
   ["v6.13", Profile.V6_13],
-] as const)("a page discarded and handed out anew at any moment of map, store, unmap, %s", (_name, profile) => {
-  /** At how many places a store of KVM lands in a page that belongs to somebody else. */
-  function foreign(without: number[], hardware: boolean): { foreign: number; places: number } {
-    const found = { foreign: 0, places: 0 };
-    found.places = atEveryAccess({
-      machine: (onAccess) =>
-        new MapMachine({ build: "lab", profile, without, options: MachineOption.ZeroPages, onAccess }),
-      prepare: (m) => {
-        const hva = m.backed(4n);
-        m.touch(hva, PAGE, true, m.host);
-        return { hva, taken: [] as number[] };
-      },
-      first: (m) => {
-        if (m.map_(0, 0n) !== KvmStatus.Ok) throw new Error("not mapped");
-        if (hardware) m.u32("kvmHwWrite", 0, 0, 0, 8, 0x6666n);
-        else m.write(0, 0, 0x6666n);
-        m.unmap_(0);
-        return Outcome.Ok;
-      },
-      second: (raw, { hva, taken }, m) => {
-        raw["hostDontneed"]!(m.host, hva, PAGE);
-        for (let i = 0; i < 4; i++) {
-          const pfn = (raw["hostAllocPage"]!(m.host) as number) >>> 0;
-          m.view.setBigUint64(m.u32("hostFrame", pfn), 0x1111n, true);
-          taken.push(pfn);
-        }
-      },
-      check: (m, { taken }, _ended, place) => {
-        const touched = taken.filter((pfn) => m.view.getBigUint64(m.u32("hostFrame", pfn), true) !== 0x1111n);
-        if (touched.length) found.foreign++;
-        for (const pfn of taken) m.put(pfn, m.host);
-        expect(m.quiesce(), place).toEqual(QUIET);
-      },
+] as const)(
+  "a page discarded and handed out anew at any moment of map, store, unmap, %s",
+  (_name, profile) => {
+    /** At how many places a store of KVM lands in a page that belongs to somebody else. */
+    function foreign(without: number[], hardware: boolean): { foreign: number; places: number } {
+      const found = { foreign: 0, places: 0 };
+      found.places = atEveryAccess({
+        machine: (onAccess) =>
+          new MapMachine({ build: "lab", profile, without, options: MachineOption.ZeroPages, onAccess }),
+        prepare: (m) => {
+          const hva = m.backed(4n);
+          m.touch(hva, PAGE, true, m.host);
+          return { hva, taken: [] as number[] };
+        },
+        first: (m) => {
+          if (m.map_(0, 0n) !== KvmStatus.Ok) throw new Error("not mapped");
+          if (hardware) m.u32("kvmHwWrite", 0, 0, 0, 8, 0x6666n);
+          else m.write(0, 0, 0x6666n);
+          m.unmap_(0);
+          return Outcome.Ok;
+        },
+        second: (raw, { hva, taken }, m) => {
+          raw["hostDontneed"]!(m.host, hva, PAGE);
+          for (let i = 0; i < 4; i++) {
+            const pfn = (raw["hostAllocPage"]!(m.host) as number) >>> 0;
+            m.view.setBigUint64(m.u32("hostFrame", pfn), 0x1111n, true);
+            taken.push(pfn);
+          }
+        },
+        check: (m, { taken }, _ended, place) => {
+          const touched = taken.filter(
+            (pfn) => m.view.getBigUint64(m.u32("hostFrame", pfn), true) !== 0x1111n,
+          );
+          if (touched.length) found.foreign++;
+          for (const pfn of taken) m.put(pfn, m.host);
+          expect(m.quiesce(), place).toEqual(QUIET);
+        },
+      });
+      return found;
+    }
+
+    test.each([
+      ["KVM", false],
+      ["hardware", true],
+    ])("never changes by a store of %s; without the reference it does", (_who, hardware) => {
+      const held = foreign([], hardware);
+      expect(held.places).toBeGreaterThan(8);
+      expect(held.foreign).toBe(0);
+      expect(foreign([Rule.VcpuMapHoldsReference], hardware).foreign).toBeGreaterThan(0);
     });
-    return found;
-  }
-
-  test.each([
-    ["KVM", false],
-    ["hardware", true],
-  ])("never changes by a store of %s; without the reference it does", (_who, hardware) => {
-    const held = foreign([], hardware);
-    expect(held.places).toBeGreaterThan(8);
-    expect(held.foreign).toBe(0);
-    expect(foreign([Rule.VcpuMapHoldsReference], hardware).foreign).toBeGreaterThan(0);
-  });
-});
-
+  },
+);
