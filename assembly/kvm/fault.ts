@@ -100,7 +100,7 @@ export function snapshot(vcpu: usize): void {
   Ops.barrier(Barrier.Rmb);
 }
 
-/** The level as E2019 took it for hugetlb: before the snapshot, so that a remap until then goes unnoticed (Z25b). */
+/** What maps the page, from the host's tables but before the snapshot: only without Rule.HostLevelAfterCheck (Z25). */
 function sampleLevelEarly(vcpu: usize): void {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   const row = findSlot(vcpu, fault.gfn);
