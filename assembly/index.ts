@@ -6,4 +6,5 @@ export * from "./abi/cpu";
 export * from "./abi/host";
 export * from "./abi/kvm";
 export * from "./abi/vcpu";
+export * from "./abi/users";
 export * from "./abi/drive";

@@ -69,6 +69,7 @@ export {
   type MmapOptions,
   type Protection,
 } from "./machine/host-mm.js";
+export { type KvmMemory, type MapOptions, type PfnCache, type VcpuMapping } from "./machine/kvm-memory.js";
 export { type FaultStep, type Lab, type LabFault, type OpenInvalidation } from "./machine/lab.js";
 export { Machine, type AttachOptions, type SecondaryLeaf } from "./machine/machine.js";
 export { type Memslot, type MemslotSpec, type Memslots } from "./machine/memslots.js";

@@ -30,6 +30,8 @@ export interface HostConfiguration {
   slots?: number;
   profile?: number;
   options?: number;
+  /** Group of SPTEs that a fault fills. */
+  prefetch?: number;
   build?: "release" | "lab";
   /** Looks before an actor sleeps: as many as in an ordinary machine if left out. */
   spinLimit?: number;
@@ -45,6 +47,8 @@ export class HostMachine {
   readonly memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
   readonly module: WebAssembly.Module;
   readonly raw: Raw;
+  /** Told of every event of this instance; lab build only. */
+  listener: ((kind: number, a: bigint, b: bigint) => void) | null = null;
   readonly view: DataView;
 
   constructor(configuration: HostConfiguration = {}) {
@@ -58,7 +62,12 @@ export class HostMachine {
     } = configuration;
     this.module = coreModule(configuration.build ?? "release");
     const instance = new WebAssembly.Instance(this.module, {
-      env: { memory: this.memory, ...LAB_IMPORTS, order: configuration.onAccess ?? LAB_IMPORTS.order },
+      env: {
+        memory: this.memory,
+        ...LAB_IMPORTS,
+        order: configuration.onAccess ?? LAB_IMPORTS.order,
+        note: (kind: number, a: bigint, b: bigint) => this.listener?.(kind, a, b),
+      },
     });
     this.raw = instance.exports as unknown as Raw;
     const header = new DataView(this.memory.buffer);
@@ -75,6 +84,7 @@ export class HostMachine {
     set(layout.HEADER_OFFSET_OPTIONS, options);
     set(layout.HEADER_OFFSET_MAXPHYADDR, 40);
     set(layout.HEADER_OFFSET_SPIN_LIMIT, configuration.spinLimit ?? layout.SPIN_LIMIT_DEFAULT);
+    set(layout.HEADER_OFFSET_PREFETCH_GROUP, configuration.prefetch ?? 0);
     let off = 0n;
     for (const rule of configuration.without ?? []) off |= 1n << BigInt(rule);
     header.setBigUint64(layout.HEADER_OFFSET_RULES_OFF0, off, true);

@@ -6,7 +6,7 @@ import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
 import { Map } from "../layout/map";
 import { Access } from "../layout/walk";
-import { FaultResult, commit, resolve, snapshot } from "../kvm/fault";
+import { FaultResult, commit, levelFromVma, resolve, snapshot } from "../kvm/fault";
 import { invalidateEnd, invalidateStart } from "../kvm/invalidate";
 import { loadRoot } from "../kvm/roots";
 import { awaitTables } from "../kvm/tables";
@@ -14,7 +14,7 @@ import { topUpTables } from "../host/pool";
 import { Srcu } from "../sync/grace";
 import { speculate } from "../x86/hardware";
 
-/** Begins a fault at `gpa`: root, tables, SRCU. False if out of frames. */
+/** Begins a fault at `gpa`: root, tables, SRCU, and in profiles that take it from the VMA the size. False if out of frames. */
 export function labFaultBegin(vcpu: u32, gpa: u64, write: u32): bool {
   const actor = Map.actor(vcpu);
   const fault = changetype<Fault>(actor + ACTOR_FAULT);
@@ -22,7 +22,10 @@ export function labFaultBegin(vcpu: u32, gpa: u64, write: u32): bool {
   fault.gfn = gpa >> 12;
   fault.write = write;
   Srcu.readLock(actor);
-  if (loadRoot(actor) && topUpTables(actor, 4)) return true;
+  if (loadRoot(actor) && topUpTables(actor, 4)) {
+    levelFromVma(actor);
+    return true;
+  }
   Srcu.readUnlock(actor);
   return false;
 }

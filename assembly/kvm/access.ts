@@ -19,13 +19,14 @@ export enum Modify {
 }
 
 /** Reads `size` bytes, little-endian, zero-extended. Plain: it is the guest's own data. */
-function loadSized(address: usize, size: u32): u64 {
+export function loadSized(address: usize, size: u32): u64 {
   if (size == 8) return load<u64>(address);
   if (size == 4) return load<u32>(address);
   return size == 2 ? load<u16>(address) : load<u8>(address);
 }
 
-function storeSized(address: usize, size: u32, value: u64): void {
+/** Writes the low `size` bytes of `value`. Plain, likewise. */
+export function storeSized(address: usize, size: u32, value: u64): void {
   if (size == 8) store<u64>(address, value);
   else if (size == 4) store<u32>(address, <u32>value);
   else if (size == 2) store<u16>(address, <u16>value);

@@ -1,6 +1,6 @@
 // The notifier side: invalidate_range_start and _end (docs/protocol.md, Invalidations).
 //
-//   start   active++ ; per slot that overlaps: lock, in_progress++ (once), range += , zap ; flush ; unlock
+//   start   active++ ; pfn caches ; per slot that overlaps: lock, in_progress++ (once), range += , zap ; flush ; unlock
 //   end     lock, seq++, in_progress--, unlock ; active--
 
 import {
@@ -28,6 +28,7 @@ import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
 import { Slots, slotsBelow } from "./memslots";
+import { invalidateCaches } from "./pfncache";
 import { Root, putRootLocked } from "./roots";
 import { reapTables } from "./tables";
 import { zapRangeLocked } from "./tdp";
@@ -131,6 +132,9 @@ export function invalidateStart(actor: usize, start: u64, end: u64): void {
   const open = Ops.add<u32>(KVM_MN_ACTIVE_COUNT, 1, Order.None);
   Notes.tell(Note.ActiveCount, open + 1, 0);
   Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
+
+  // Before mmu_lock, which their users may never take, and before mmu_invalidate_in_progress, which they do not ask.
+  invalidateCaches(actor, start, end);
 
   Srcu.readLock(actor);
   let locked = false;

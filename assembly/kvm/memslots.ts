@@ -50,6 +50,10 @@ export class Slots {
   @inline static active(): usize {
     return Map.slots(Ops.load<u32>(KVM_SLOTS_ACTIVE, Order.Acquire));
   }
+  /** Generation of this copy. */
+  @inline static generation(copy: usize): u32 {
+    return changetype<SlotsHead>(copy).generation;
+  }
   @inline static count(copy: usize): u32 {
     return changetype<SlotsHead>(copy).count;
   }
@@ -81,8 +85,12 @@ function upperBound(copy: usize, gfn: u64): u32 {
 
 /** Row of the slot that holds `gfn`, or 0. Remembers it for the actor's next lookup. */
 export function findSlot(actor: usize, gfn: u64): usize {
+  return findSlotIn(actor, Slots.active(), gfn);
+}
+
+/** The same, in one copy: for those who want more of the copy than the slot. */
+export function findSlotIn(actor: usize, copy: usize, gfn: u64): usize {
   const fault = changetype<Fault>(actor + ACTOR_FAULT);
-  const copy = Slots.active();
   const hint = fault.slotHint;
   if (hint < Slots.count(copy)) {
     const slot = Slots.at(copy, hint);
@@ -192,6 +200,7 @@ function prepare(actor: usize): usize {
   const active = Ops.load<u32>(KVM_SLOTS_ACTIVE, Order.Relaxed);
   const copy = Map.slots(active ^ 1);
   copySlots(copy, Map.slots(active));
+  changetype<SlotsHead>(copy).generation = Slots.generation(Map.slots(active)) + 1;
   return copy;
 }
 

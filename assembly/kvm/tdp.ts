@@ -8,7 +8,6 @@
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
 import { Map, PAGE_SIZE } from "../layout/map";
-import { PAGE_FLAGS, PageFlag } from "../layout/page";
 import { SlotFlag, Slot } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
 import { headOf } from "../host/page";
@@ -20,6 +19,8 @@ import { park, relax } from "../sync/wait";
 import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
+import { prefetchLocked } from "./prefetch";
+import { markDirty } from "./release";
 import { Index, SPTE_FROZEN, SPTE_NONPRESENT, SPTE_D, SPTE_PS, SPTE_W, Spte } from "./spte";
 import { dropUnusedTable, freeTableAfterGrace, newTable } from "./tables";
 
@@ -109,6 +110,7 @@ export function installLeafLocked(actor: usize): Installed {
     if (entry == SPTE_FROZEN) break;
     if (shift == goal) {
       result = installAt(actor, root, gfn, sptep, entry, fault);
+      if (Map.prefetchGroup && goal == 12 && result == Installed.Fixed) prefetchLocked(actor, fault, table);
       break;
     }
     if (Spte.present(entry) && !Spte.leaf(entry, shift)) {
@@ -126,7 +128,7 @@ export function installLeafLocked(actor: usize): Installed {
 function installAt(actor: usize, root: u32, gfn: u64, sptep: usize, found: u64, fault: Fault): Installed {
   const shift = fault.goalShift;
   const slotWritable = (changetype<Slot>(<usize>fault.slot).flags & SlotFlag.ReadOnly) == 0;
-  const pfn = (fault.pfn >> (shift - 12)) << (shift - 12);
+  const pfn = fault.leafPfn;
   const spte = Spte.make(pfn, shift, fault.hostWritable != 0, slotWritable, fault.write != 0);
   const present = Spte.present(found);
   const table = present && !Spte.leaf(found, shift);
@@ -152,11 +154,7 @@ function installAt(actor: usize, root: u32, gfn: u64, sptep: usize, found: u64, 
 /** A leaf was taken out; `spte` is what it was last. Its page must be known dirty before its references fall (I8b). */
 function leafIsGone(actor: usize, spte: u64): void {
   Stats.add(actor, Stat.LeavesZapped, 1);
-  if ((spte & SPTE_D) == 0) return;
-  const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
-  if (Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) return;
-  Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
-  Notes.tell(Note.PageDirty, Map.pagePfn(flags - PAGE_FLAGS), 0);
+  if (spte & SPTE_D) markDirty(headOf(Map.page(Spte.pfn(spte))));
 }
 
 /**

@@ -19,6 +19,7 @@ import { tlbFlushAll } from "../x86/tlb";
 import { Translate, translateMiss } from "../x86/translate";
 import { FaultResult, pageFault, waitToRetry } from "./fault";
 import { Root, loadRoot, unloadRoot } from "./roots";
+import { unmapAll } from "./vcpu-map";
 
 /** Services what others have asked for. Outside guest mode, in an SRCU section. */
 function serviceRequests(vcpu: usize): void {
@@ -93,6 +94,7 @@ export function endRun(vcpu: usize): void {
 
 /** The vCPU destroys itself: gives back what it holds. Outside guest mode. */
 export function releaseVcpu(vcpu: usize): void {
+  unmapAll(vcpu);
   unloadRoot(vcpu);
 }
 

@@ -28,6 +28,8 @@ export class Grace {
   mmuReader: u32;
   /** 1 while it holds mmap_lock for read. */
   mmapReader: u32;
+  /** 1 while it holds the lock of a gfn_to_pfn_cache for read. */
+  gpcReader: u32;
 }
 
 export const CONTROL_MODE: usize = ACTOR_CONTROL + offsetof<Control>("mode");
@@ -39,6 +41,7 @@ export const GRACE_RCU: usize = ACTOR_GRACE + offsetof<Grace>("rcu");
 export const GRACE_RCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("rcuDepth");
 export const GRACE_MMU_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmuReader");
 export const GRACE_MMAP_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmapReader");
+export const GRACE_GPC_READER: usize = ACTOR_GRACE + offsetof<Grace>("gpcReader");
 export const GRACE_SRCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("srcuDepth");
 
 /** vcpu.mode (Documentation/virt/kvm/vcpu-requests.rst). */

@@ -35,6 +35,12 @@ export class Fault {
   crossSecond: u32;
   /** Set when the vCPU leaves guest mode, cleared by who wants to know: statistics decide nothing. */
   left: u32;
+  /** Nonzero if the pfn was found without a reference: it is neither put nor is its struct page looked at. */
+  noReference: u32;
+  /** log2 of the page size of the VMA, sampled before the snapshot; 0 where the profile does not ask for it. */
+  vmaShift: u32;
+  /** First pfn of the leaf to install: that of the page, or of the large page around it. */
+  leafPfn: u32;
 }
 /** What a vCPU keeps from one fault to the next. */
 export const FAULT_ROOT: usize = ACTOR_FAULT + offsetof<Fault>("root");

@@ -17,6 +17,9 @@ export const HEADER_SIZE: usize = 4096;
 /** `Header.spinLimit` of an ordinary machine: one to two microseconds of looks, as long as most sections last. */
 export const SPIN_LIMIT_DEFAULT: u32 = 200;
 
+/** PTE_PREFETCH_NUM: `Header.prefetchGroup` of a kernel that prefetches, and the most there can be. */
+export const PREFETCH_GROUP_MAX: u32 = 8;
+
 @unmanaged
 export class Header {
   magic: u32;
@@ -53,6 +56,8 @@ export class Header {
   build: u32;
   /** Looks at a word before an actor sleeps on it; 0 sleeps at once, as the explorer wants it. */
   spinLimit: u32;
+  /** SPTEs of the aligned group that a fault fills beside its own: a power of two, 0 for none. */
+  prefetchGroup: u32;
 
   actorsBase: u32;
   histogramsBase: u32;

@@ -2,6 +2,7 @@
 //
 //     0  mmu_lock                              256  active invalidations, slots_lock
 //   128  the retry protocol                    384  roots, memslot pointer, grace periods
+//   512  pfn caches (layout/pfncache.ts)      2048  the guest kernel (layout/guest.ts)
 
 import { Header, HEADER_BASE, HEADER_SIZE } from "./header";
 

@@ -54,6 +54,7 @@ let VCPU_COUNT: u32 = 0;
 let ACTOR_COUNT: u32 = 0;
 let OPTIONS: u32 = 0;
 let SPIN_LIMIT: u32 = 0;
+let PREFETCH_GROUP: u32 = 0;
 
 /** What `attach` found. */
 export enum AttachResult {
@@ -141,6 +142,7 @@ export function attachRegions(): void {
   ACTOR_COUNT = h.vcpuCount + h.hostCount;
   OPTIONS = h.options;
   SPIN_LIMIT = h.spinLimit;
+  PREFETCH_GROUP = h.prefetchGroup;
 }
 
 /** Checks the identity of the header. */
@@ -174,6 +176,10 @@ export class Map {
   /** How often a waiting actor looks at a word before it sleeps on it. */
   @inline static get spinLimit(): u32 {
     return SPIN_LIMIT;
+  }
+  /** SPTEs of a group that a fault fills, 0 for none. */
+  @inline static get prefetchGroup(): u32 {
+    return PREFETCH_GROUP;
   }
   @inline static get windowCount(): u32 {
     return WINDOW_COUNT;

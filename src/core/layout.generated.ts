@@ -10,6 +10,7 @@ export const ACTOR_GATHER = 0x1000;
 export const ACTOR_GRACE = 128;
 export const ACTOR_GUEST = 0xdc0;
 export const ACTOR_INTEGRITY = 0xc00;
+export const ACTOR_MAPS = 0xf80;
 export const ACTOR_OWN_SPACE = 0xe40;
 export const ACTOR_POOL = 0x600;
 export const ACTOR_SHIFT = 13;
@@ -112,6 +113,19 @@ export const FAULT_OFFSET_VALUE = 72;
 export const FAULT_ROOT = 0xf3c;
 export const GATHER_MAX = 0x400;
 export const GATHER_PFNS = 0x1000;
+export const GPC_ACTIVE = 44;
+export const GPC_COUNT = 8;
+export const GPC_COUNTED = 52;
+export const GPC_GENERATION = 32;
+export const GPC_GPA = 16;
+export const GPC_KHVA = 40;
+export const GPC_LISTED = 56;
+export const GPC_PFN = 36;
+export const GPC_REFRESH_LOCK = 12;
+export const GPC_SHIFT = 7;
+export const GPC_UHVA = 24;
+export const GPC_VALID = 48;
+export const GRACE_GPC_READER = 152;
 export const GRACE_MMAP_READER = 148;
 export const GRACE_MMU_READER = 144;
 export const GRACE_RCU = 132;
@@ -124,43 +138,45 @@ export const GUEST_FRAME_CURSOR = 0x2808;
 export const GUEST_RAM_MAX = 0x400000000000n;
 export const GUEST_SHARED_SPACE = 0x2880;
 export const GUEST_TABLE_CURSOR = 0x2800;
+export const GUP_NO_REFERENCE = 0x20000000000n;
 export const GUP_WRITABLE = 0x10000000000n;
-export const HEADER_ABORT = 0x1080;
+export const HEADER_ABORT = 0x1088;
 export const HEADER_BASE = 0x1000;
 export const HEADER_OFFSET_ABI_VERSION = 0x1004;
-export const HEADER_OFFSET_ACTORS_BASE = 0x1048;
-export const HEADER_OFFSET_BATCHES_BASE = 0x1060;
+export const HEADER_OFFSET_ACTORS_BASE = 0x104c;
+export const HEADER_OFFSET_BATCHES_BASE = 0x1064;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
 export const HEADER_OFFSET_BUILD = 0x1040;
-export const HEADER_OFFSET_FRAMES_BASE = 0x106c;
+export const HEADER_OFFSET_FRAMES_BASE = 0x1070;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
-export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x104c;
+export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1050;
 export const HEADER_OFFSET_HOST_COUNT = 0x1018;
 export const HEADER_OFFSET_MAXPHYADDR = 0x1038;
 export const HEADER_OFFSET_OPTIONS = 0x1034;
-export const HEADER_OFFSET_PAGES_BASE = 0x1068;
+export const HEADER_OFFSET_PAGES_BASE = 0x106c;
+export const HEADER_OFFSET_PREFETCH_GROUP = 0x1048;
 export const HEADER_OFFSET_PROFILE = 0x100c;
-export const HEADER_OFFSET_RULES_OFF0 = 0x1070;
-export const HEADER_OFFSET_RULES_OFF1 = 0x1078;
+export const HEADER_OFFSET_RULES_OFF0 = 0x1078;
+export const HEADER_OFFSET_RULES_OFF1 = 0x1080;
 export const HEADER_OFFSET_SIZE = 0x1008;
-export const HEADER_OFFSET_SLOTS_BASE = 0x1050;
+export const HEADER_OFFSET_SLOTS_BASE = 0x1054;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
-export const HEADER_OFFSET_TLBS_BASE = 0x1058;
+export const HEADER_OFFSET_TLBS_BASE = 0x105c;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
-export const HEADER_OFFSET_VMAS_BASE = 0x1054;
+export const HEADER_OFFSET_VMAS_BASE = 0x1058;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
-export const HEADER_OFFSET_WALK_CACHES_BASE = 0x105c;
+export const HEADER_OFFSET_WALK_CACHES_BASE = 0x1060;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
-export const HEADER_OFFSET_WINDOWS_BASE = 0x1064;
+export const HEADER_OFFSET_WINDOWS_BASE = 0x1068;
 export const HEADER_OFFSET_WINDOW_COUNT = 0x1030;
 export const HEADER_SIZE = 0x1000;
-export const HEADER_STOP = 0x1098;
-export const HEADER_TRAP_ACTOR = 0x1088;
-export const HEADER_TRAP_ARGUMENT = 0x1090;
-export const HEADER_TRAP_CODE = 0x1084;
+export const HEADER_STOP = 0x10a0;
+export const HEADER_TRAP_ACTOR = 0x1090;
+export const HEADER_TRAP_ARGUMENT = 0x1098;
+export const HEADER_TRAP_CODE = 0x108c;
 export const HISTOGRAM_BUCKETS = 0x4a0;
 export const HISTOGRAM_OFFSET_COUNT = 0x2500;
 export const HISTOGRAM_OFFSET_MAX = 0x2510;
@@ -182,6 +198,9 @@ export const KVM_DEFERRED_COUNT = 0x21a4;
 export const KVM_DEFERRED_HEAD = 0x219c;
 export const KVM_DEFERRED_LOCK = 0x21a0;
 export const KVM_GENERATION = 0x2184;
+export const KVM_GPCS = 0x2400;
+export const KVM_GPC_LISTED = 0x2204;
+export const KVM_GPC_LOCK = 0x2200;
 export const KVM_INVALIDATE_ENDS = 0x209c;
 export const KVM_INVALIDATE_IN_PROGRESS = 0x2084;
 export const KVM_INVALIDATE_RANGE_END = 0x2090;
@@ -202,6 +221,7 @@ export const KVM_SRCU_EPOCH = 0x2190;
 export const KVM_TABLE_COUNT = 0x2198;
 export const MACHINE_SIZE_MAX = 0xf9990000n;
 export const MAGIC = 0x554d4d47;
+export const MAP_NO_PAGE = -1;
 export const MEASURE_FAILED = 0xffffffffffffffffn;
 export const MM_BASE = 0x3000;
 export const MM_MMAP_BASE = 0x100000000000n;
@@ -241,6 +261,7 @@ export const PAGE_MAPCOUNT = 4;
 export const PAGE_NEXT = 40;
 export const PAGE_ORDER = 16;
 export const PAGE_OWN = 56;
+export const PAGE_PINCOUNT = 12;
 export const PAGE_PREVIOUS = 44;
 export const PAGE_REFCOUNT = 0;
 export const PAGE_SHIFT = 12;
@@ -263,6 +284,7 @@ export const POOL_TABLES = 0x620;
 export const POOL_TABLES_MAX = 12;
 export const POOL_TABLE_COUNT = 0x604;
 export const POOL_VMA_HINT = 0x60c;
+export const PREFETCH_GROUP_MAX = 8;
 export const PROFILE_COUNT = 4;
 export const PTE_1G_RESERVED = 0x3fffe000n;
 export const PTE_2M_RESERVED = 0x1fe000n;
@@ -318,6 +340,9 @@ export const TLB_GENERATION = 28;
 export const TLB_RIGHTS = 16;
 export const TLB_TAG = 0;
 export const TRANSLATION_GLOBAL = 0x200n;
+export const VCPU_MAP_ADDRESS = 16;
+export const VCPU_MAP_COUNT = 4;
+export const VCPU_MAP_SHIFT = 5;
 export const VMA_OFFSET_END = 8;
 export const VMA_OFFSET_FLAGS = 16;
 export const VMA_OFFSET_PAGE_SHIFT = 20;
@@ -473,6 +498,19 @@ export const HostStatus = {
 } as const;
 export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
 
+export const KvmStatus = {
+  Ok: 0,
+  NoSlot: 1,
+  ReadOnly: 2,
+  HostFault: 3,
+  OutOfFrames: 4,
+  Invalid: 5,
+  Busy: 6,
+  Inactive: 7,
+  Refused: 8,
+} as const;
+export type KvmStatus = (typeof KvmStatus)[keyof typeof KvmStatus];
+
 export const LockKind = {
   Spin: 0,
   RwLock: 1,
@@ -490,6 +528,19 @@ export const MachineOption = {
   ArchitecturalTlb: 128,
 } as const;
 export type MachineOption = (typeof MachineOption)[keyof typeof MachineOption];
+
+export const MapFlag = {
+  ReadOnly: 1,
+  Unsafe: 2,
+} as const;
+export type MapFlag = (typeof MapFlag)[keyof typeof MapFlag];
+
+export const MapHold = {
+  None: 0,
+  Reference: 1,
+  Pin: 2,
+} as const;
+export type MapHold = (typeof MapHold)[keyof typeof MapHold];
 
 export const Measure = {
   Walk: 0,
@@ -764,6 +815,7 @@ export const Stat = {
   Exits: 27,
   AccessFaults: 28,
   FaultErrors: 29,
+  Prefetched: 30,
 } as const;
 export type Stat = (typeof Stat)[keyof typeof Stat];
 

@@ -26,6 +26,7 @@ import { checkOptions, integer } from "./arguments.js";
 import { GuestMemory } from "./guest-memory.js";
 import { GuestTables, type GuestTablesOptions } from "./guest-tables.js";
 import { HostMm } from "./host-mm.js";
+import { KvmMemory } from "./kvm-memory.js";
 import { Lab } from "./lab.js";
 import { Memslots } from "./memslots.js";
 import {
@@ -148,6 +149,8 @@ export class Machine {
   readonly memslots: Memslots;
   /** Guest-physical memory, as the VMM reads and writes it. */
   readonly guestMemory: GuestMemory;
+  /** Guest memory as KVM itself uses it: copies, and pfn caches. */
+  readonly kvm: KvmMemory;
   /** The protocol step by step; null unless the module is a lab build. */
   readonly lab: Lab | null;
 
@@ -156,6 +159,7 @@ export class Machine {
     this.mm = new HostMm(this.#state);
     this.memslots = new Memslots(this.#state);
     this.guestMemory = new GuestMemory(this.mm, this.memslots);
+    this.kvm = new KvmMemory(this.#state);
     this.lab = core.lab ? new Lab(this.#state, core.lab) : null;
   }
 
@@ -355,7 +359,10 @@ export class Machine {
     return { leaves: calls.kvmLeafCount(actor), tables: calls.kvmTableCount() };
   }
 
-  /** Gives all tables of the secondary MMU back; faults build them anew. No vCPU may be running on any thread. */
+  /**
+   * Gives back what KVM holds: pfn caches, mappings of vCPUs, and all tables of the secondary MMU, which faults build
+   * anew. No vCPU may be running on any thread.
+   */
   unloadGuest(): void {
     this.#state.checkUsable();
     checkAtRest(this.#state, "unloadGuest");

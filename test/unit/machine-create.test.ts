@@ -49,6 +49,7 @@ describe("a machine", () => {
       profile: "v5.4",
       maxphyaddr: 39,
       spinLimit: 7,
+      prefetch: 0,
       zeroPages: false,
       poison: true,
       spinOnRetry: true,

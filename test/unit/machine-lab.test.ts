@@ -105,10 +105,9 @@ describe("machine.lab", () => {
     vcpu.write(0, 1);
     expect(seen.order).toBeGreaterThan(0);
     machine.mm.madviseDontneed(hva, PAGE);
-    expect(seen.note.filter((kind) => kind <= Note.NotifyEnd)).toEqual([
-      Note.NotifyStart,
-      Note.NotifyStarted,
-      Note.NotifyEnd,
-    ]);
+    // Of an invalidation: that it starts, that it has started, that it ends.
+    const { NotifyStart, NotifyStarted, NotifyEnd } = Note;
+    const notified = new Set<number>([NotifyStart, NotifyStarted, NotifyEnd]);
+    expect(seen.note.filter((kind) => notified.has(kind))).toEqual([NotifyStart, NotifyStarted, NotifyEnd]);
   });
 });
