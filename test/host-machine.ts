@@ -37,6 +37,10 @@ export interface HostConfiguration {
   without?: number[];
   /** Called before every access to a shared word; lab build only. */
   onAccess?: () => void;
+  /** Called for every event; lab build only. */
+  onNote?: (kind: number, a: bigint, b: bigint) => void;
+  /** Answers a choice of the architecture; lab build only. */
+  choose?: (n: number) => number;
 }
 
 type Raw = Record<string, (...args: (number | bigint)[]) => number | bigint>;
@@ -58,7 +62,12 @@ export class HostMachine {
     } = configuration;
     this.module = coreModule(configuration.build ?? "release");
     const instance = new WebAssembly.Instance(this.module, {
-      env: { memory: this.memory, ...LAB_IMPORTS, order: configuration.onAccess ?? LAB_IMPORTS.order },
+      env: {
+        memory: this.memory,
+        order: configuration.onAccess ?? LAB_IMPORTS.order,
+        note: configuration.onNote ?? LAB_IMPORTS.note,
+        choose: configuration.choose ?? LAB_IMPORTS.choose,
+      },
     });
     this.raw = instance.exports as unknown as Raw;
     const header = new DataView(this.memory.buffer);

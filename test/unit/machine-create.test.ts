@@ -55,6 +55,7 @@ describe("a machine", () => {
       eptAccessedDirty: false,
       page1GB: false,
       hugePages: false,
+      tlbMode: "architectural",
       rulesOff: ["SeqChecked", "RangeOfAllOpen"],
     } as const;
     const machine = Machine.create({ ...options, module: "lab" });
