@@ -63,6 +63,14 @@ describe("a machine", () => {
     expect(Machine.attach(machine.memory, "lab").configuration).toEqual(options);
   });
 
+  test("has an architectural TLB in a lab module only", () => {
+    expect(
+      Machine.create({ frames: 64, module: "lab", tlbMode: "architectural" }).configuration.tlbMode,
+    ).toBe("architectural");
+    refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "architectural" }));
+    refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "lazy" as never }));
+  });
+
   test("takes host memory in bytes", () => {
     expect(Machine.create({ hostMemory: 4 * MIB }).configuration.frames).toBe(1024);
   });
