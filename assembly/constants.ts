@@ -28,7 +28,7 @@ export * from "./layout/offsets";
 export { AttachResult, MACHINE_SIZE_MAX, PAGE_SHIFT, PAGE_SIZE } from "./layout/map";
 export { Rule, RULE_COUNT } from "./rules";
 export { Profile, PROFILE_COUNT, Switch } from "./profile";
-export { LockKind, Note } from "./note";
+export { LockKind, NOTE_NON_GLOBAL, NOTE_SPLIT, Note } from "./note";
 export { NotifyEvent } from "./dispatch";
 export { Trap } from "./trap";
 export { HostStatus } from "./host/status";

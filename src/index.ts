@@ -79,6 +79,7 @@ export {
   type MachineOptions,
   type ModuleOptions,
   type TlbGeometry,
+  type TlbMode,
 } from "./machine/options.js";
 export { type StatisticName, type Statistics } from "./machine/state.js";
 export {

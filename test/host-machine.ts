@@ -39,6 +39,10 @@ export interface HostConfiguration {
   without?: number[];
   /** Called before every access to a shared word; lab build only. */
   onAccess?: () => void;
+  /** Called for every event; lab build only. */
+  onNote?: (kind: number, a: bigint, b: bigint) => void;
+  /** Answers a choice of the architecture; lab build only. */
+  choose?: (n: number) => number;
 }
 
 type Raw = Record<string, (...args: (number | bigint)[]) => number | bigint>;
@@ -66,7 +70,8 @@ export class HostMachine {
         memory: this.memory,
         ...LAB_IMPORTS,
         order: configuration.onAccess ?? LAB_IMPORTS.order,
-        note: (kind: number, a: bigint, b: bigint) => this.listener?.(kind, a, b),
+        note: configuration.onNote ?? ((kind: number, a: bigint, b: bigint) => this.listener?.(kind, a, b)),
+        choose: configuration.choose ?? LAB_IMPORTS.choose,
       },
     });
     this.raw = instance.exports as unknown as Raw;

@@ -31,7 +31,7 @@ import { Barrier, Ops, Order } from "../sync/ops";
 import { RwLock } from "../sync/rwlock";
 import { park, relax } from "../sync/wait";
 import { MmuLock } from "./lock";
-import { findSlot } from "./memslots";
+import { Slots, findSlot } from "./memslots";
 import { lookUp, markDirty, putFound, readFlags } from "./release";
 import { RetryReason, retryReason } from "./retry";
 import { Root } from "./roots";
@@ -344,12 +344,19 @@ function waitForChange(vcpu: usize, word: usize, value: u32): void {
   }
 }
 
+/** True if the slot that the lookup found is in force and invalid still. */
+function hintedSlotInvalid(fault: Fault): bool {
+  const slots = Slots.active();
+  if (fault.slotHint >= Slots.count(slots)) return false;
+  const row = Slots.at(slots, fault.slotHint);
+  return Slots.holds(row, fault.gfn) && (changetype<Slot>(row).flags & SlotFlag.Invalid) != 0;
+}
+
 /** After RetryRoot: waits for what the entry into guest mode needs to make a difference. In an SRCU section. */
 function waitForRoot(vcpu: usize, fault: Fault): void {
-  // Before the slot is looked up again: if it is invalid then, this update has not ended.
+  // Before the slot is looked at again: if it is invalid then, this update has not ended.
   const generation = Ops.load<u32>(KVM_GENERATION, Order.Acquire);
-  const row = findSlot(vcpu, fault.gfn);
-  const changing = row != 0 && (changetype<Slot>(row).flags & SlotFlag.Invalid) != 0;
+  const changing = hintedSlotInvalid(fault);
   const obsolete = Root.invalid(fault.root);
   Srcu.readUnlock(vcpu);
   // Whoever makes a root obsolete requests the reload, as a rule in the same section.

@@ -47,12 +47,12 @@ function seqForEvent(): u32 {
 /** mmu_invalidate_begin: mmu_lock held for write. */
 function beginLocked(): void {
   const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed) + 1;
+  writeInProgress(open, seqForEvent());
   if (open == 1) {
     Ops.store<u64>(KVM_INVALIDATE_RANGE_START, RANGE_SENTINEL, Order.Relaxed);
     Ops.store<u64>(KVM_INVALIDATE_RANGE_END, 0, Order.Relaxed);
     Notes.tell(Note.Range, RANGE_SENTINEL, 0);
   }
-  writeInProgress(open, seqForEvent());
   if (!Rules.hold(Rule.SeqRaisedInEnd)) Ops.add<u32>(KVM_INVALIDATE_SEQ, 1, Order.Relaxed);
 }
 
@@ -182,7 +182,8 @@ export function invalidateEnd(actor: usize, start: u64, end: u64): void {
     MmuLock.lock(actor);
     endLocked(actor);
     MmuLock.unlock(actor);
-    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Full)) wakeAll(KVM_INVALIDATE_ENDS);
+    // After the unlock, which is a full barrier: pairs with announce-then-ends in waitForInvalidation.
+    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Relaxed)) wakeAll(KVM_INVALIDATE_ENDS);
   }
   Srcu.readUnlock(actor);
 
@@ -191,6 +192,8 @@ export function invalidateEnd(actor: usize, start: u64, end: u64): void {
   Notes.tell(Note.ActiveCount, open - 1, 0);
   if (open == 0) trap(Trap.ActiveUnderflow, 0, actor);
   Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
-  if (open == 1 && Ops.load<u32>(KVM_MN_ACTIVE_WAITERS, Order.Full)) wakeAll(KVM_MN_ACTIVE_COUNT);
+  // rcuwait_wake_up: the count, then the look at who waits for it.
+  Ops.barrier(Barrier.Mb);
+  if (open == 1 && Ops.load<u32>(KVM_MN_ACTIVE_WAITERS, Order.Relaxed)) wakeAll(KVM_MN_ACTIVE_COUNT);
   reapTables(actor);
 }

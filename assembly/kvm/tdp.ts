@@ -206,7 +206,7 @@ function takeOutTable(actor: usize, pfn: u32, shift: u32, root: u32, gfn: u64): 
 function zapLeaf(actor: usize, root: u32, gfn: u64, shift: u32, sptep: usize, seen: u64): void {
   let spte = seen;
   if (Rules.hold(Rule.ZapExchanges)) spte = Ops.swap<u64>(sptep, SPTE_NONPRESENT, Order.Full);
-  else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Release);
+  else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Relaxed);
   if (LAB) Tell.leaf(root, gfn, shift, 0);
   leafIsGone(actor, spte);
 }

@@ -44,7 +44,7 @@ function refuse(vcpu: usize, outcome: Outcome): bool {
 /** From outside, in an SRCU section, into guest mode, outside of it. False, and the outcome: no frame, or Request.Exit. */
 function enterGuest(vcpu: usize): bool {
   while (true) {
-    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire)) {
+    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed)) {
       serviceRequests(vcpu);
       if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit) {
         return refuse(vcpu, Outcome.Interrupted);
@@ -54,7 +54,7 @@ function enterGuest(vcpu: usize): bool {
     Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, Order.Full);
     // Pairs with request-then-mode in requestAndKick: a request made before that look is seen here, one made after
     // it finds this vCPU in guest mode.
-    if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire) == 0)
+    if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0)
       break;
     leaveGuestMode(vcpu);
   }

@@ -48,7 +48,7 @@ function readLockSlow(lock: usize, reader: usize, actor: usize): void {
 
 /** Wakes the writer that may sleep on a reader's word, which has just been cleared. */
 function wakeDrainer(lock: usize, word: usize): void {
-  if (Ops.load<u32>(lock + DRAINERS, Order.Full)) atomic.notify(word, -1);
+  if (Ops.load<u32>(lock + DRAINERS, Order.Relaxed)) atomic.notify(word, -1);
 }
 
 /** Clears the word of a reader that did not get the lock. */
@@ -69,7 +69,10 @@ function writeLockSlow(lock: usize, actor: usize): void {
   if (Ops.load<u32>(lock, Order.Relaxed) == me) trap(Trap.LockTwice, lock, actor);
   Ops.add<u32>(lock + WAITERS, 1, Order.Full);
   do awaitFree(lock, actor);
-  while (Ops.cas<u32>(lock, 0, me, Order.Acquire) != 0);
+  while (
+    // Full: half of the Dekker pair with the readers' words, as the fast path's.
+    Ops.cas<u32>(lock, 0, me, Order.Full) != 0
+  );
   Ops.sub<u32>(lock + WAITERS, 1, Order.Full);
 }
 
@@ -117,7 +120,7 @@ export class RwLock {
     const found = Ops.swap<u32>(lock, 0, Order.Full);
     LockEvents.dropped(lock);
     if (found != Owner.of(actor)) unlockByOther(lock, actor);
-    if (Ops.load<u32>(lock + WAITERS, Order.Full)) atomic.notify(lock, -1);
+    if (Ops.load<u32>(lock + WAITERS, Order.Relaxed)) atomic.notify(lock, -1);
   }
   /** For its writer: true while somebody waits for the lock (rwlock_needbreak). */
   @inline static contended(lock: usize): bool {

@@ -36,7 +36,14 @@ import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
 import { Choice } from "./choice";
 import { NOTE_NON_GLOBAL, Note, Notes } from "../note";
 import { Memory } from "./memory";
-import { OBSTACLE_EPT_NO_WRITE, Rights, TRANSLATION_GLOBAL, Translation } from "./rights";
+import {
+  OBSTACLE_CLEAN,
+  OBSTACLE_EPT_CLEAN,
+  OBSTACLE_EPT_NO_WRITE,
+  Rights,
+  TRANSLATION_GLOBAL,
+  Translation,
+} from "./rights";
 import { Kind } from "./walk";
 
 /** Size of a large entry, in its tag: above every page number. */
@@ -170,12 +177,13 @@ export function tlbSecondLook(vcpu: usize, gva: u64, access: Access): usize {
   return 0;
 }
 
-/** Obstacles of the entry that translates `gva` now, 0 if there is none, or none to this access: for x86/choice.ts. */
+/** Obstacles of the entry that translates `gva` now, if it would fault this access; else 0. For x86/choice.ts. */
 export function tlbStaleRights(vcpu: usize, gva: u64, access: Access): u64 {
   const slot = Tlb.slot(vcpu, gva);
   if (load<u64>(slot + TLB_TAG) != gva >> 12 || !usable(vcpu, slot)) return 0;
   const rights = load<u64>(slot + TLB_RIGHTS);
-  return rights & Kind.deny(vcpu, access) ? rights : 0;
+  // Dirty flags that are to be set are no faults.
+  return rights & Kind.deny(vcpu, access) & ~(OBSTACLE_CLEAN | OBSTACLE_EPT_CLEAN) ? rights : 0;
 }
 
 /** Enters a translation; returns the address of the byte at `gva`. */

@@ -102,7 +102,9 @@ function faultsSpuriously(vcpu: usize, gva: u64, access: Access): bool {
   if (!Map.has(MachineOption.ArchitecturalTlb)) return false;
   const rights = tlbStaleRights(vcpu, gva, access);
   if (rights == 0 || walkFrames(vcpu, gva, access, false) == 0) return false;
-  return Choice.may() && endSpuriously(vcpu, access, rights);
+  if (!Choice.may()) return false;
+  endSpuriously(vcpu, access, rights);
+  return true;
 }
 
 /**

@@ -506,15 +506,13 @@ export class GuestWalk {
 /**
  * A fault that the tables do not ask for any more: an entry of the TLB says less than they do by now, and the processor
  * has not looked (4.10.4.3, 29.4.3.4). `rights` are the entry's; the record is that of the walk that would succeed.
- * False if they stop nothing but a flag that is to be set.
  */
-export function endSpuriously(vcpu: usize, access: Access, rights: u64): bool {
+export function endSpuriously(vcpu: usize, access: Access, rights: u64): void {
   const deny = rights & Kind.deny(vcpu, access) & ~(OBSTACLE_CLEAN | OBSTACLE_EPT_CLEAN);
-  if (deny == 0) return false;
   const nested = deny & OBSTACLES_EPT;
   if (deny != nested) {
     pageFault(vcpu, access, deny >> OBSTACLE_USER_KEYS ? PFERR_P | PFERR_PK : PFERR_P);
-    return true;
+    return;
   }
   const found = Obstacles.nestedRights(rights) << EPT_VIOLATION_RIGHTS_SHIFT;
   endWalk(
@@ -522,7 +520,6 @@ export function endSpuriously(vcpu: usize, access: Access, rights: u64): bool {
     Outcome.EptViolation,
     Kind.nested(access) | EPT_VIOLATION_FINAL | EPT_VIOLATION_LINEAR | found,
   );
-  return true;
 }
 
 /** Error-code bits P and PK if the guest's rights deny the access, 0 if not. Clean entries and EPT deny nothing here. */

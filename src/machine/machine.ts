@@ -131,8 +131,15 @@ function buildOf(module: WasmModule): Build {
 
 const BUILD_NAMES: Readonly<Record<number, string>> = { [Build.Release]: "release", [Build.Lab]: "lab" };
 
-function checkRules(configuration: MachineConfiguration, module: WasmModule): void {
-  if (configuration.rulesOff.length === 0 || isLabModule(module)) return;
+function checkBuild(configuration: MachineConfiguration, module: WasmModule): void {
+  if (isLabModule(module)) return;
+  if (configuration.tlbMode !== "strict") {
+    throw configError(
+      `A release module cannot ask anybody what its TLB does (tlbMode ${configuration.tlbMode}).`,
+      'Create the machine with module: "lab".',
+    );
+  }
+  if (configuration.rulesOff.length === 0) return;
   throw configError(
     `Rules (${configuration.rulesOff.join(", ")}) cannot be left out with a release module: it has them built in.`,
     'Create the machine with module: "lab".',
@@ -179,7 +186,7 @@ export class Machine {
   }
 
   static #make(configuration: MachineConfiguration, module: WasmModule, options: ModuleOptions): Machine {
-    checkRules(configuration, module);
+    checkBuild(configuration, module);
     const memory = emptyMemory(options.memory);
     const core = Core.on(module, memory, options.labImports);
     const view = new DataView(memory.buffer);
@@ -222,7 +229,7 @@ export class Machine {
     if (result === AttachResult.Ok && view.getUint32(HEADER_OFFSET_SIZE, true) <= bytes) {
       const configuration = readConfiguration(view);
       Machine.#checkBuild(view, core.module);
-      checkRules(configuration, core.module);
+      checkBuild(configuration, core.module);
       return configuration;
     }
     const message =

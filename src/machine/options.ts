@@ -52,6 +52,9 @@ export interface ModuleOptions {
   readonly labImports?: LabImports;
 }
 
+/** See `MachineOptions.tlbMode`. */
+export type TlbMode = "strict" | "architectural";
+
 /** What a machine is made of. Everything has a default; the whole may take 3.9 GiB. */
 export interface MachineOptions extends ModuleOptions {
   /** Frames of host physical memory, 4 KiB each, 16 to 1,000,000. Default 16,384 (64 MiB). */
@@ -94,6 +97,11 @@ export interface MachineOptions extends ModuleOptions {
   readonly page1GB?: boolean;
   /** KVM may map 2 MiB pages. Default true. */
   readonly hugePages?: boolean;
+  /**
+   * What a TLB does where the manual leaves it a choice. "strict" (default) keeps every entry until it is invalidated;
+   * "architectural" asks `labImports.choose` at each use: lab module only.
+   */
+  readonly tlbMode?: TlbMode;
   /** Protective clauses to leave out: lab module only. Default none. */
   readonly rulesOff?: readonly RuleName[];
 }
@@ -118,6 +126,7 @@ export interface MachineConfiguration {
   readonly eptAccessedDirty: boolean;
   readonly page1GB: boolean;
   readonly hugePages: boolean;
+  readonly tlbMode: TlbMode;
   readonly rulesOff: readonly RuleName[];
 }
 
@@ -164,12 +173,15 @@ const FLAGS = {
 
 type FlagName = keyof typeof FLAGS;
 
+/** Bits of the header that a TLB mode sets. */
+const TLB_MODES: Record<TlbMode, number> = { strict: 0, architectural: MachineOption.ArchitecturalTlb };
+
 const MODULE_OPTIONS = ["module", "memory", "labImports"] as const;
 const TLB_OPTIONS = ["entries", "largeEntries", "walkCacheEntries"] as const;
 const OPTIONS: readonly string[] = [
   ...Object.keys(MACHINE_LIMITS).filter((name) => !(TLB_OPTIONS as readonly string[]).includes(name)),
   ...Object.keys(FLAGS),
-  ...["tlb", "profile", "prefetch", "rulesOff"],
+  ...["tlb", "tlbMode", "profile", "prefetch", "rulesOff"],
   ...MODULE_OPTIONS,
 ];
 
@@ -233,6 +245,12 @@ function profileOf(name: unknown): ProfileName {
   throw invalid(`There is no profile ${show(name)}.`, `Use one of: ${Object.keys(PROFILES).join(", ")}.`);
 }
 
+function tlbModeOf(name: unknown): TlbMode {
+  if (name === undefined) return "strict";
+  if (typeof name === "string" && Object.hasOwn(TLB_MODES, name)) return name as TlbMode;
+  throw invalid(`There is no TLB mode ${show(name)}.`, `Use one of: ${Object.keys(TLB_MODES).join(", ")}.`);
+}
+
 /** Checks what says where a machine's module and memory come from. Throws `CONFIG_INVALID`. */
 export function checkModuleOptions(what: string, options: unknown): asserts options is ModuleOptions {
   checkOptions(what, options, MODULE_OPTIONS, "CONFIG_INVALID");
@@ -281,6 +299,7 @@ export function configure(options: MachineOptions): MachineConfiguration {
     eptAccessedDirty: switchOf("eptAccessedDirty", options.eptAccessedDirty),
     page1GB: switchOf("page1GB", options.page1GB),
     hugePages: switchOf("hugePages", options.hugePages),
+    tlbMode: tlbModeOf(options.tlbMode),
     rulesOff: rulesOf(options.rulesOff),
   };
 }
@@ -305,7 +324,7 @@ const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration)
 ];
 
 function flagBits(configuration: MachineConfiguration): number {
-  let bits = 0;
+  let bits = TLB_MODES[configuration.tlbMode];
   for (const name of Object.keys(FLAGS) as FlagName[]) if (configuration[name]) bits |= FLAGS[name][1];
   return bits;
 }
@@ -351,6 +370,7 @@ export function readConfiguration(view: DataView): MachineConfiguration {
     prefetch: word(HEADER_OFFSET_PREFETCH_GROUP),
     profile: profile.name,
     ...flags,
+    tlbMode: options & MachineOption.ArchitecturalTlb ? "architectural" : "strict",
     rulesOff: (Object.keys(Rule) as RuleName[]).filter((name) => (off >> BigInt(Rule[name])) & 1n),
   });
 }
