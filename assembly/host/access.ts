@@ -6,9 +6,10 @@ import { POOL_LOAD_STATUS } from "../layout/pool";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { PTE_A, PTE_D, PTE_P } from "../x86/bits";
-import { Gup } from "./fault";
+import { GUP_NO_REFERENCE, Gup } from "./fault";
 import { gupFast, gupSlow } from "./gup";
 import { putPage } from "./page";
+import { userRemapped } from "./remap";
 import { HostStatus } from "./status";
 import { HostEntry, PTE_SHIFT, pmdSlot } from "./tables";
 
@@ -33,9 +34,19 @@ function markLeaf(actor: usize, mm: usize, hva: u64, write: bool): void {
 /** The page behind `hva`, held, faulted in if need be. */
 function holdPage(actor: usize, mm: usize, hva: u64, write: bool): u64 {
   const pfn = gupFast(actor, mm, hva, write);
-  const result = pfn ? Gup.found(pfn, write) : gupSlow(actor, mm, hva, write);
-  if (Gup.status(result) == HostStatus.Ok) markLeaf(actor, mm, hva, write);
-  return result;
+  let result = pfn ? Gup.found(pfn, write) : gupSlow(actor, mm, hva, write);
+  while (Gup.status(result) == HostStatus.Pfnmap) {
+    result = userRemapped(actor, mm, hva, write);
+    if (Gup.status(result) == HostStatus.Pfnmap) result = gupSlow(actor, mm, hva, write);
+  }
+  if (Gup.status(result) != HostStatus.Ok) return result;
+  markLeaf(actor, mm, hva, write);
+  return Gup.pfn(result) < Map.frameCount ? result : Gup.failed(HostStatus.Device);
+}
+
+/** The access is over. A remapped pfn was not held: the driver answers for it. */
+function releasePage(held: u64, actor: usize): void {
+  if ((held & GUP_NO_REFERENCE) == 0) putPage(Map.page(Gup.pfn(held)), actor);
 }
 
 /** Bytes from `hva` to the end of its page, at most `length`. */
@@ -51,7 +62,7 @@ export function copyFromUser(actor: usize, mm: usize, hva: u64, to: usize, lengt
     if (Gup.status(held) != HostStatus.Ok) return Gup.status(held);
     const pfn = Gup.pfn(held);
     memory.copy(to, Map.frame(pfn) + ((<usize>hva) & (PAGE_SIZE - 1)), chunk);
-    putPage(Map.page(pfn), actor);
+    releasePage(held, actor);
     hva += chunk;
     to += chunk;
     length -= chunk;
@@ -67,7 +78,7 @@ export function copyToUser(actor: usize, mm: usize, hva: u64, from: usize, lengt
     if (Gup.status(held) != HostStatus.Ok) return Gup.status(held);
     const pfn = Gup.pfn(held);
     memory.copy(Map.frame(pfn) + ((<usize>hva) & (PAGE_SIZE - 1)), from, chunk);
-    putPage(Map.page(pfn), actor);
+    releasePage(held, actor);
     hva += chunk;
     from += chunk;
     length -= chunk;
@@ -89,7 +100,7 @@ export function loadUser(actor: usize, mm: usize, hva: u64, size: u32): u64 {
     if (chunk == 8) value = load<u64>(at);
     else if (chunk == 4 && size == 4) value = load<u32>(at);
     else for (let i: u32 = 0; i < chunk; i++) value |= (<u64>load<u8>(at + i)) << ((done + i) << 3);
-    putPage(Map.page(pfn), actor);
+    releasePage(held, actor);
     done += chunk;
   }
   store<u32>(actor + POOL_LOAD_STATUS, status);
@@ -107,7 +118,7 @@ export function storeUser(actor: usize, mm: usize, hva: u64, size: u32, value: u
     if (chunk == 8) store<u64>(at, value);
     else if (chunk == 4 && size == 4) store<u32>(at, <u32>value);
     else for (let i: u32 = 0; i < chunk; i++) store<u8>(at + i, <u8>(value >> ((done + i) << 3)));
-    putPage(Map.page(pfn), actor);
+    releasePage(held, actor);
     done += chunk;
   }
   return HostStatus.Ok;

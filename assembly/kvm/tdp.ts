@@ -115,7 +115,8 @@ function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Instal
 /** A leaf was taken out; `spte` is what it was last. Its page must be known dirty before its references fall (I8b). */
 function leafIsGone(actor: usize, spte: u64): void {
   Stats.add(actor, Stat.LeavesZapped, 1);
-  if ((spte & SPTE_D) == 0) return;
+  // A pfn that was remapped from a device has no struct page.
+  if ((spte & SPTE_D) == 0 || Spte.pfn(spte) >= Map.frameCount) return;
   const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
   if (Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) return;
   Ops.or<u32>(flags, PageFlag.Dirty, Order.None);

@@ -17,6 +17,9 @@ export const HEADER_SIZE: usize = 4096;
 /** `Header.spinLimit` of an ordinary machine: one to two microseconds of looks, as long as most sections last. */
 export const SPIN_LIMIT_DEFAULT: u32 = 200;
 
+/** `Header.refcountLimit` of an ordinary machine: far from where a signed 32-bit count wraps. */
+export const REFCOUNT_LIMIT_DEFAULT: u32 = 0x7fff0000;
+
 @unmanaged
 export class Header {
   magic: u32;
@@ -53,6 +56,8 @@ export class Header {
   build: u32;
   /** Looks at a word before an actor sleeps on it; 0 sleeps at once, as the explorer wants it. */
   spinLimit: u32;
+  /** A page's reference count that a lookup does not raise any more; 0 is REFCOUNT_LIMIT_DEFAULT. */
+  refcountLimit: u32;
 
   actorsBase: u32;
   histogramsBase: u32;
@@ -107,4 +112,6 @@ export enum MachineOption {
   Page1GB = 1 << 4,
   /** KVM may map 2-MByte pages where host and slot allow it. */
   HugePages = 1 << 5,
+  /** Read faults of anonymous memory map one page of zeroes that all share; off: each gets a page of its own. */
+  SharedZeroPage = 1 << 6,
 }

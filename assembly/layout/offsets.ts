@@ -21,6 +21,7 @@ export const HEADER_OFFSET_MAXPHYADDR: usize = HEADER_BASE + offsetof<Header>("m
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES: usize = HEADER_BASE + offsetof<Header>("walkCacheEntries");
 export const HEADER_OFFSET_BUILD: usize = HEADER_BASE + offsetof<Header>("build");
 export const HEADER_OFFSET_SPIN_LIMIT: usize = HEADER_BASE + offsetof<Header>("spinLimit");
+export const HEADER_OFFSET_REFCOUNT_LIMIT: usize = HEADER_BASE + offsetof<Header>("refcountLimit");
 export const HEADER_OFFSET_ACTORS_BASE: usize = HEADER_BASE + offsetof<Header>("actorsBase");
 export const HEADER_OFFSET_HISTOGRAMS_BASE: usize = HEADER_BASE + offsetof<Header>("histogramsBase");
 export const HEADER_OFFSET_SLOTS_BASE: usize = HEADER_BASE + offsetof<Header>("slotsBase");

@@ -42,6 +42,7 @@ export const PAGE_STRUCT_SIZE: u32 = 1 << PAGE_STRUCT_SHIFT;
 export const PAGE_REFCOUNT: usize = offsetof<Page>("refcount");
 export const PAGE_MAPCOUNT: usize = offsetof<Page>("mapcount");
 export const PAGE_FLAGS: usize = offsetof<Page>("flags");
+export const PAGE_PINCOUNT: usize = offsetof<Page>("pincount");
 export const PAGE_ORDER: usize = offsetof<Page>("order");
 export const PAGE_HEAD: usize = offsetof<Page>("head");
 export const PAGE_LOCK: usize = offsetof<Page>("lock");

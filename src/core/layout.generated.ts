@@ -121,41 +121,43 @@ export const GUEST_FRAME_CURSOR = 0x2808;
 export const GUEST_RAM_MAX = 0x400000000000n;
 export const GUEST_SHARED_SPACE = 0x2880;
 export const GUEST_TABLE_CURSOR = 0x2800;
+export const GUP_NO_REFERENCE = 0x20000000000n;
 export const GUP_WRITABLE = 0x10000000000n;
-export const HEADER_ABORT = 0x1080;
+export const HEADER_ABORT = 0x1088;
 export const HEADER_BASE = 0x1000;
 export const HEADER_OFFSET_ABI_VERSION = 0x1004;
-export const HEADER_OFFSET_ACTORS_BASE = 0x1048;
-export const HEADER_OFFSET_BATCHES_BASE = 0x1060;
+export const HEADER_OFFSET_ACTORS_BASE = 0x104c;
+export const HEADER_OFFSET_BATCHES_BASE = 0x1064;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
 export const HEADER_OFFSET_BUILD = 0x1040;
-export const HEADER_OFFSET_FRAMES_BASE = 0x106c;
+export const HEADER_OFFSET_FRAMES_BASE = 0x1070;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
-export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x104c;
+export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1050;
 export const HEADER_OFFSET_HOST_COUNT = 0x1018;
 export const HEADER_OFFSET_MAXPHYADDR = 0x1038;
 export const HEADER_OFFSET_OPTIONS = 0x1034;
-export const HEADER_OFFSET_PAGES_BASE = 0x1068;
+export const HEADER_OFFSET_PAGES_BASE = 0x106c;
 export const HEADER_OFFSET_PROFILE = 0x100c;
-export const HEADER_OFFSET_RULES_OFF0 = 0x1070;
-export const HEADER_OFFSET_RULES_OFF1 = 0x1078;
+export const HEADER_OFFSET_REFCOUNT_LIMIT = 0x1048;
+export const HEADER_OFFSET_RULES_OFF0 = 0x1078;
+export const HEADER_OFFSET_RULES_OFF1 = 0x1080;
 export const HEADER_OFFSET_SIZE = 0x1008;
-export const HEADER_OFFSET_SLOTS_BASE = 0x1050;
+export const HEADER_OFFSET_SLOTS_BASE = 0x1054;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
-export const HEADER_OFFSET_VMAS_BASE = 0x1054;
+export const HEADER_OFFSET_VMAS_BASE = 0x1058;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
-export const HEADER_OFFSET_WINDOWS_BASE = 0x1064;
+export const HEADER_OFFSET_WINDOWS_BASE = 0x1068;
 export const HEADER_OFFSET_WINDOW_COUNT = 0x1030;
 export const HEADER_SIZE = 0x1000;
-export const HEADER_STOP = 0x1098;
-export const HEADER_TRAP_ACTOR = 0x1088;
-export const HEADER_TRAP_ARGUMENT = 0x1090;
-export const HEADER_TRAP_CODE = 0x1084;
+export const HEADER_STOP = 0x10a0;
+export const HEADER_TRAP_ACTOR = 0x1090;
+export const HEADER_TRAP_ARGUMENT = 0x1098;
+export const HEADER_TRAP_CODE = 0x108c;
 export const HISTOGRAM_BUCKETS = 0x4a0;
 export const HISTOGRAM_OFFSET_COUNT = 0x2500;
 export const HISTOGRAM_OFFSET_MAX = 0x2510;
@@ -208,6 +210,8 @@ export const MM_SIZE = 0x1000;
 export const MM_TASK_SIZE = 0x7ffffffff000n;
 export const MM_TLB_FLUSHES = 256;
 export const MM_VMA_COUNT = 132;
+export const MM_WRITE_PROTECT_SEQ = 156;
+export const MM_ZERO_PFN = 152;
 export const MODE_4LEVEL = 0xf3c;
 export const MODE_5LEVEL = 0xf85;
 export const MODE_EPT4 = 0x4f3c;
@@ -234,6 +238,7 @@ export const PAGE_MAPCOUNT = 4;
 export const PAGE_NEXT = 40;
 export const PAGE_ORDER = 16;
 export const PAGE_OWN = 56;
+export const PAGE_PINCOUNT = 12;
 export const PAGE_PREVIOUS = 44;
 export const PAGE_REFCOUNT = 0;
 export const PAGE_SHIFT = 12;
@@ -256,7 +261,7 @@ export const POOL_TABLES = 0x620;
 export const POOL_TABLES_MAX = 12;
 export const POOL_TABLE_COUNT = 0x604;
 export const POOL_VMA_HINT = 0x60c;
-export const PROFILE_COUNT = 2;
+export const PROFILE_COUNT = 4;
 export const PTE_1G_RESERVED = 0x3fffe000n;
 export const PTE_2M_RESERVED = 0x1fe000n;
 export const PTE_A = 0x20n;
@@ -270,12 +275,14 @@ export const PTE_PROTNONE = 0x100n;
 export const PTE_PS = 0x80n;
 export const PTE_PWT = 0x8n;
 export const PTE_RW = 0x2n;
+export const PTE_SPECIAL = 0x200n;
 export const PTE_US = 0x4n;
 export const PTE_XD = 0x8000000000000000n;
 export const RANGE_SENTINEL = 0xffffffffffffffffn;
+export const REFCOUNT_LIMIT_DEFAULT = 0x7fff0000;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
-export const RULE_COUNT = 33;
+export const RULE_COUNT = 50;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
 export const SLOT_OFFSET_BASE_GFN = 0;
@@ -311,10 +318,12 @@ export const TLB_GENERATION = 28;
 export const TLB_RIGHTS = 16;
 export const TLB_TAG = 0;
 export const TRANSLATION_GLOBAL = 0x200n;
+export const VMA_NOT_COPIED = 0xf00;
 export const VMA_OFFSET_END = 8;
 export const VMA_OFFSET_FLAGS = 16;
 export const VMA_OFFSET_PAGE_SHIFT = 20;
 export const VMA_OFFSET_START = 0;
+export const VMA_PROTECTION = 7;
 export const VMA_SHIFT = 5;
 export const WALK_ERROR = 0x404;
 export const WALK_GPA = 0x410;
@@ -463,6 +472,10 @@ export const HostStatus = {
   TooManyVmas: 5,
   Overlap: 6,
   NoRange: 7,
+  RefcountLimit: 8,
+  Busy: 9,
+  Pfnmap: 10,
+  Device: 11,
 } as const;
 export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
 
@@ -480,6 +493,7 @@ export const MachineOption = {
   EptAccessedDirty: 8,
   Page1GB: 16,
   HugePages: 32,
+  SharedZeroPage: 64,
 } as const;
 export type MachineOption = (typeof MachineOption)[keyof typeof MachineOption];
 
@@ -605,12 +619,18 @@ export const PageFlag = {
   Reserved: 128,
   Poisoned: 256,
   RootInvalid: 0x400,
+  ZoneDevice: 0x800,
+  Zero: 0x1000,
+  AnonExclusive: 0x2000,
+  NotRefcounted: 0x4000,
 } as const;
 export type PageFlag = (typeof PageFlag)[keyof typeof PageFlag];
 
 export const Profile = {
   V5_4: 0,
   V6_13: 1,
+  V5_3: 2,
+  V6_15: 3,
 } as const;
 export type Profile = (typeof Profile)[keyof typeof Profile];
 
@@ -676,6 +696,23 @@ export const Rule = {
   ReloadRequestedWithInvalidation: 31,
   InstallCompares: 32,
   RangeOfAllOpen: 33,
+  VcpuMapHoldsReference: 34,
+  VcpuMapPins: 35,
+  UnmapChecksPage: 36,
+  UnmapMarksDirty: 37,
+  ZoneDeviceNotReserved: 38,
+  ZeroPageNotReserved: 39,
+  PfnmapNotRefcounted: 40,
+  PfnmapHonoursWrite: 41,
+  RefcountOverflowRefused: 42,
+  GupRechecksHead: 43,
+  DaxTruncateWaitsIdle: 44,
+  LongtermRefusedOnDax: 45,
+  PrefetchSkipsOpenRange: 46,
+  GpcRetriesOnActiveCount: 47,
+  GpcRefreshSerialised: 48,
+  GpcActiveChecked: 49,
+  GpcHeldWhileUsed: 50,
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 
@@ -741,6 +778,11 @@ export const Switch = {
   RangeRetry: 2,
   BeginOnlyOnOverlap: 4,
   PreCheck: 8,
+  ZoneDeviceReserved: 16,
+  DaxIdleZero: 32,
+  VcpuMapPins: 64,
+  PfnmapRefcounted: 128,
+  LevelFromVma: 256,
 } as const;
 export type Switch = (typeof Switch)[keyof typeof Switch];
 
@@ -778,6 +820,10 @@ export const VmaFlag = {
   Read: 1,
   Write: 2,
   Exec: 4,
+  File: 256,
+  Dax: 512,
+  Pfnmap: 0x400,
+  Hugetlb: 0x800,
 } as const;
 export type VmaFlag = (typeof VmaFlag)[keyof typeof VmaFlag];
 

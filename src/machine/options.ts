@@ -8,6 +8,7 @@ import {
   HEADER_OFFSET_SPIN_LIMIT,
   HEADER_OFFSET_OPTIONS,
   HEADER_OFFSET_PROFILE,
+  HEADER_OFFSET_REFCOUNT_LIMIT,
   HEADER_OFFSET_RULES_OFF0,
   HEADER_OFFSET_RULES_OFF1,
   HEADER_OFFSET_SLOT_MAX,
@@ -19,6 +20,7 @@ import {
   HEADER_OFFSET_WINDOW_COUNT,
   MachineOption,
   PAGE_SIZE,
+  REFCOUNT_LIMIT_DEFAULT,
   SPIN_LIMIT_DEFAULT,
   Rule,
 } from "../core/layout.generated.js";
@@ -75,6 +77,8 @@ export interface MachineOptions extends ModuleOptions {
   readonly maxphyaddr?: number;
   /** Looks at a word before a waiting thread sleeps on it, 0 to 1,000,000. Default 200; 0 sleeps at once. */
   readonly spinLimit?: number;
+  /** References on a page from which on a lookup takes no more, 2 to 2,147,418,112, which is the default. */
+  readonly refcountLimit?: number;
   /** Zero a page before user space or the guest gets it. Default true. */
   readonly zeroPages?: boolean;
   /** Fill freed frames with a pattern and verify it when they are handed out. Default false. */
@@ -87,6 +91,8 @@ export interface MachineOptions extends ModuleOptions {
   readonly page1GB?: boolean;
   /** KVM may map 2 MiB pages. Default true. */
   readonly hugePages?: boolean;
+  /** Read faults of anonymous memory map one page of zeroes that all share. Default false: each gets its own. */
+  readonly sharedZeroPage?: boolean;
   /** Protective clauses to leave out: lab module only. Default none. */
   readonly rulesOff?: readonly RuleName[];
 }
@@ -104,12 +110,14 @@ export interface MachineConfiguration {
   readonly profile: ProfileName;
   readonly maxphyaddr: number;
   readonly spinLimit: number;
+  readonly refcountLimit: number;
   readonly zeroPages: boolean;
   readonly poison: boolean;
   readonly spinOnRetry: boolean;
   readonly eptAccessedDirty: boolean;
   readonly page1GB: boolean;
   readonly hugePages: boolean;
+  readonly sharedZeroPage: boolean;
   readonly rulesOff: readonly RuleName[];
 }
 
@@ -142,6 +150,7 @@ export const MACHINE_LIMITS = {
   windows: { minimum: 0, maximum: 65_536, standard: 0 },
   maxphyaddr: { minimum: 32, maximum: 52, standard: 46 },
   spinLimit: { minimum: 0, maximum: 1_000_000, standard: SPIN_LIMIT_DEFAULT },
+  refcountLimit: { minimum: 2, maximum: REFCOUNT_LIMIT_DEFAULT, standard: REFCOUNT_LIMIT_DEFAULT },
 } as const satisfies Record<string, Limit>;
 
 /** The switches of a configuration: default, and bit in the header. */
@@ -152,6 +161,7 @@ const FLAGS = {
   eptAccessedDirty: [true, MachineOption.EptAccessedDirty],
   page1GB: [true, MachineOption.Page1GB],
   hugePages: [true, MachineOption.HugePages],
+  sharedZeroPage: [false, MachineOption.SharedZeroPage],
 } as const;
 
 type FlagName = keyof typeof FLAGS;
@@ -251,12 +261,14 @@ export function configure(options: MachineOptions): MachineConfiguration {
     profile: profileOf(options.profile),
     maxphyaddr: number("maxphyaddr", options.maxphyaddr),
     spinLimit: number("spinLimit", options.spinLimit),
+    refcountLimit: number("refcountLimit", options.refcountLimit),
     zeroPages: switchOf("zeroPages", options.zeroPages),
     poison: switchOf("poison", options.poison),
     spinOnRetry: switchOf("spinOnRetry", options.spinOnRetry),
     eptAccessedDirty: switchOf("eptAccessedDirty", options.eptAccessedDirty),
     page1GB: switchOf("page1GB", options.page1GB),
     hugePages: switchOf("hugePages", options.hugePages),
+    sharedZeroPage: switchOf("sharedZeroPage", options.sharedZeroPage),
     rulesOff: rulesOf(options.rulesOff),
   };
 }
@@ -275,6 +287,7 @@ const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration)
   [HEADER_OFFSET_WINDOW_COUNT, (c) => c.windows],
   [HEADER_OFFSET_MAXPHYADDR, (c) => c.maxphyaddr],
   [HEADER_OFFSET_SPIN_LIMIT, (c) => c.spinLimit],
+  [HEADER_OFFSET_REFCOUNT_LIMIT, (c) => c.refcountLimit],
   [HEADER_OFFSET_PROFILE, (c) => PROFILES[c.profile].number],
   [HEADER_OFFSET_OPTIONS, flagBits],
 ];
@@ -323,6 +336,7 @@ export function readConfiguration(view: DataView): MachineConfiguration {
     windows: word(HEADER_OFFSET_WINDOW_COUNT),
     maxphyaddr: word(HEADER_OFFSET_MAXPHYADDR),
     spinLimit: word(HEADER_OFFSET_SPIN_LIMIT),
+    refcountLimit: word(HEADER_OFFSET_REFCOUNT_LIMIT),
     profile: profile.name,
     ...flags,
     rulesOff: (Object.keys(Rule) as RuleName[]).filter((name) => (off >> BigInt(Rule[name])) & 1n),
