@@ -10,7 +10,7 @@ import { MM_BASE } from "../layout/mm";
 import { PAGE_FLAGS, PageFlag } from "../layout/page";
 import { Slot, SlotFlag } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
-import { Gup, gup, hostMappingShift } from "../host/gup";
+import { GUP_NO_REFERENCE, Gup, gup, hostMappingShift } from "../host/gup";
 import { headOf, putPage } from "../host/page";
 import { HostStatus } from "../host/status";
 import { Profiles, Switch } from "../profile";
@@ -111,13 +111,14 @@ function faultinPfn(vcpu: usize, fault: Fault): FaultResult {
   }
   fault.pfn = Gup.pfn(found);
   fault.hostWritable = Gup.writable(found) ? 1 : 0;
-  if (!Rules.hold(Rule.PutAfterInstall)) putPage(Map.page(fault.pfn), vcpu);
+  fault.unreferenced = (found & GUP_NO_REFERENCE) != 0 ? 1 : 0;
+  if (fault.unreferenced == 0 && !Rules.hold(Rule.PutAfterInstall)) putPage(Map.page(fault.pfn), vcpu);
   return FaultResult.Continue;
 }
 
 /** Gives back what resolve took. `installed`: the page is mapped now, and may be written through the mapping. */
 function releasePage(vcpu: usize, fault: Fault, installed: bool): void {
-  if (!Rules.hold(Rule.PutAfterInstall)) return;
+  if (fault.unreferenced || !Rules.hold(Rule.PutAfterInstall)) return;
   const page = headOf(Map.page(fault.pfn));
   // The folio counts as dirty from the fault on: later the fast path may grant W and could not mark it.
   if (

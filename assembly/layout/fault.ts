@@ -35,6 +35,8 @@ export class Fault {
   crossSecond: u32;
   /** Set when the vCPU leaves guest mode, cleared by who wants to know: statistics decide nothing. */
   left: u32;
+  /** 1 if gup took no reference: a remapped pfn. */
+  unreferenced: u32;
 }
 export const FAULT_OFFSET_VALUE: usize = offsetof<Fault>("value");
 if (ACTOR_FAULT + offsetof<Fault>() > ACTOR_GATHER) ERROR("Fault must end before the gather list");
