@@ -15,14 +15,7 @@ import { Ops, Order } from "../sync/ops";
  * remap_pfn_range: maps pfns from `pfn` on, frames or not, at `hva`, or where there is room if it is 0; the entries allow
  * writes only if `writable` is not 0. Returns the address, or a `HostStatus` (below 65536).
  */
-export function hostRemapPfn(
-  actor: u32,
-  hva: u64,
-  length: u64,
-  pfn: u32,
-  flags: u32,
-  writable: u32,
-): u64 {
+export function hostRemapPfn(actor: u32, hva: u64, length: u64, pfn: u32, flags: u32, writable: u32): u64 {
   return remapPfn(Map.actor(actor), MM_BASE, hva, length, pfn, flags, writable != 0);
 }
 

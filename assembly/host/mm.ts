@@ -100,7 +100,7 @@ export function hostRemapPfn(
   writable: bool,
 ): u64 {
   if (!isRange(hva ? hva : MM_MMAP_MIN, length)) return HostStatus.Invalid;
-  if ((<u64>pfn) + (length >> PTE_SHIFT) > Map.pfnLimit) return HostStatus.Invalid;
+  if (<u64>pfn + (length >> PTE_SHIFT) > Map.pfnLimit) return HostStatus.Invalid;
   const kind = effectiveFlags(flags) | VmaFlag.Pfnmap;
   if (writable && (kind & VmaFlag.Write) == 0) return HostStatus.Invalid;
   RwLock.writeLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
@@ -208,7 +208,11 @@ export function hostDontneed(actor: usize, mm: usize, hva: u64, length: u64): Ho
   RwLock.readLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   const end = hva + length;
   let status = isCovered(mm, hva, end) ? HostStatus.Ok : HostStatus.NoVma;
-  if (isInsideHugetlbPage(mm, hva) || isInsideHugetlbPage(mm, end) || hasFlagged(mm, hva, end, VmaFlag.Pfnmap)) {
+  if (
+    isInsideHugetlbPage(mm, hva) ||
+    isInsideHugetlbPage(mm, end) ||
+    hasFlagged(mm, hva, end, VmaFlag.Pfnmap)
+  ) {
     status = HostStatus.Invalid;
   } else unmapNotified(actor, mm, hva, end, NotifyEvent.Clear);
   RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);

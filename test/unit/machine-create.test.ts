@@ -49,12 +49,14 @@ describe("a machine", () => {
       profile: "v5.4",
       maxphyaddr: 39,
       spinLimit: 7,
+      refcountLimit: 99,
       zeroPages: false,
       poison: true,
       spinOnRetry: true,
       eptAccessedDirty: false,
       page1GB: false,
       hugePages: false,
+      sharedZeroPage: true,
       rulesOff: ["SeqChecked", "RangeOfAllOpen"],
     } as const;
     const machine = Machine.create({ ...options, module: "lab" });
