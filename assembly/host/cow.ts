@@ -17,7 +17,7 @@ import { flushHostTlb } from "./gather";
 import { notifyAfter, notifyBefore } from "./notify";
 import { getPage, headOf, putPage } from "./page";
 import { allocPage, allocReferences } from "./pool";
-import { HostEntry, PTE_SHIFT, PTE_SPECIAL } from "./tables";
+import { HostEntry, PTE_PROTNONE, PTE_SHIFT, PTE_SPECIAL } from "./tables";
 import { dropMapping } from "./zap";
 
 /** References that an order-0 page counts for each pin (GUP_PIN_COUNTING_BIAS). */
@@ -142,13 +142,16 @@ export function breakCow(
   return COW_AGAIN;
 }
 
-/** Clear, flush, set: nobody uses the old page through the tables when the new one can be reached. False: it changed. */
+/**
+ * Clear, flush, set: nobody uses the old page through the tables when the new one can be reached. In between the entry is
+ * not present, but not none either, which whoever faults would fill without the lock. False: it has changed.
+ */
 function replaceEntry(actor: usize, mm: usize, slot: usize, hva: u64, old: u64, entry: u64): bool {
   const lock = HostEntry.lockOf(slot);
   Spin.lock(lock, actor);
   const same = isSame(HostEntry.read(slot), old);
   if (same) {
-    Ops.swap<u64>(slot, 0, Order.Full);
+    Ops.swap<u64>(slot, (old & ~PTE_P) | PTE_PROTNONE, Order.Full);
     Notes.tell(Note.HostLeaf, hva | PTE_SHIFT, 0);
     flushHostTlb(actor, mm);
     Ops.store<u64>(slot, entry, Order.Release);
