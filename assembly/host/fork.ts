@@ -12,7 +12,7 @@ import { NotifyEvent } from "../dispatch";
 import { GRACE_MMAP_READER } from "../layout/control";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_MMAP_LOCK, VMA_NOT_COPIED } from "../layout/mm";
-import { PAGE_FLAGS, PAGE_MAPCOUNT, PAGE_OWN, PAGE_REFCOUNT, PageFlag } from "../layout/page";
+import { PAGE_FLAGS, PAGE_MAPCOUNT, PAGE_OWN, PageFlag } from "../layout/page";
 import { Note, Notes } from "../note";
 import { Ops, Order } from "../sync/ops";
 import { RwLock } from "../sync/rwlock";
@@ -100,7 +100,6 @@ function shareLocked(actor: usize, slot: usize, hva: u64, entry: u64): u64 {
     if (!getMappedPage(page, actor)) return 0;
     Ops.and<u32>(head + PAGE_FLAGS, ~PageFlag.AnonExclusive, Order.None);
   } else if (!getMappedPage(page, actor)) return 0;
-  Notes.tell(Note.PageGet, Map.pagePfn(head), <u64>Ops.load<i32>(head + PAGE_REFCOUNT, Order.Relaxed));
   Ops.add<i32>(head + PAGE_MAPCOUNT, 1, Order.None);
   if (entry & PTE_RW) {
     // By an atomic operation: the processor may set A or D until then (ptep_set_wrprotect).

@@ -52,3 +52,4 @@ export const VMA_OFFSET_START: usize = offsetof<Vma>("start");
 export const VMA_OFFSET_END: usize = offsetof<Vma>("end");
 export const VMA_OFFSET_FLAGS: usize = offsetof<Vma>("flags");
 export const VMA_OFFSET_PAGE_SHIFT: usize = offsetof<Vma>("pageShift");
+export const VMA_OFFSET_PGOFF: usize = offsetof<Vma>("pgoff");

@@ -322,6 +322,7 @@ export const VMA_NOT_COPIED = 0xf00;
 export const VMA_OFFSET_END = 8;
 export const VMA_OFFSET_FLAGS = 16;
 export const VMA_OFFSET_PAGE_SHIFT = 20;
+export const VMA_OFFSET_PGOFF = 28;
 export const VMA_OFFSET_START = 0;
 export const VMA_PROTECTION = 7;
 export const VMA_SHIFT = 5;
