@@ -251,6 +251,7 @@ export const PFERR_PK = 32;
 export const PFERR_RSVD = 8;
 export const PFERR_US = 4;
 export const PFERR_WR = 2;
+export const POOL_ACCESS_LOCK = 0x614;
 export const POOL_BATCH = 64;
 export const POOL_GATHER_COUNT = 0x608;
 export const POOL_LOAD_STATUS = 0x610;

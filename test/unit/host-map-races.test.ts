@@ -199,6 +199,26 @@ describe("a copy-on-write", () => {
     expect(acted).toBeGreaterThan(20);
   });
 
+  test("a fork and another's store at any moment of a store: both stores are the parent's, none the child's", () => {
+    const acted = atEveryAccess({
+      machine,
+      prepare: (m) => page(m, 0),
+      first: (m, state) => u32(m.raw["hostStore"]!(1, state.hva, 8, 2n)),
+      second: (raw, state) => {
+        fork(raw, state, 2);
+        state.got = Number(raw["hostLoad"]!(2, state.hva, 8));
+        raw["hostStore"]!(2, state.hva + 8n, 8, 3n);
+      },
+      check: (m, state, _ended, place) => {
+        expect([m.load(state.hva), m.load(state.hva + 8n)], place).toEqual([2n, 3n]);
+        expect(m.frameWord(state.pfn), place).toBe(BigInt(state.got)); // what it was at the fork
+        state.got = 0;
+        settle(m, state, place);
+      },
+    });
+    expect(acted).toBeGreaterThan(5);
+  });
+
   test("the child exits at any moment of it: the page is copied or taken back, and nothing lost", () => {
     let reused = 0;
     const acted = atEveryAccess({
