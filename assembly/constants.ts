@@ -33,7 +33,7 @@ export { NotifyEvent } from "./dispatch";
 export { Trap } from "./trap";
 export { HostStatus } from "./host/status";
 export { GUP_NO_REFERENCE, GUP_WRITABLE } from "./host/fault";
-export { PTE_PROTNONE } from "./host/tables";
+export { PTE_PROTNONE, PTE_SPECIAL } from "./host/tables";
 export { SlotStatus } from "./kvm/memslots";
 export { KvmStatus } from "./kvm/status";
 export { FaultResult } from "./kvm/fault";

@@ -61,6 +61,7 @@ export {
   type LongModeRegisters,
 } from "./machine/guest-tables.js";
 export {
+  type ForkedChild,
   type HostMapping,
   type HostMm,
   type HostPageSize,
@@ -68,6 +69,7 @@ export {
   type HostVma,
   type MmapOptions,
   type Protection,
+  type RemapOptions,
 } from "./machine/host-mm.js";
 export { type KvmMemory, type MapOptions, type PfnCache, type VcpuMapping } from "./machine/kvm-memory.js";
 export { type FaultStep, type Lab, type LabFault, type OpenInvalidation } from "./machine/lab.js";

@@ -20,7 +20,7 @@ export class Gather {
   @inline static full(actor: usize): bool {
     return Gather.count(actor) == GATHER_MAX;
   }
-  /** Adds one mapping's reference on a page. */
+  /** Adds one mapping's reference on a page; pfn 0 stands for a mapping without one, for which only a flush is owed. */
   @inline static add(actor: usize, pfn: u32): void {
     const count = Gather.count(actor);
     if (count == GATHER_MAX) trap(Trap.GatherOverflow, pfn, actor);
@@ -39,7 +39,8 @@ export function flushHostTlb(actor: usize, mm: usize): void {
 function putGathered(actor: usize): void {
   const count = Gather.count(actor);
   for (let i: u32 = 0; i < count; i++) {
-    putPage(Map.page(load<u32>(actor + GATHER_PFNS + ((<usize>i) << 2))), actor);
+    const pfn = load<u32>(actor + GATHER_PFNS + ((<usize>i) << 2));
+    if (pfn) putPage(Map.page(pfn), actor);
   }
   store<u32>(actor + POOL_GATHER_COUNT, 0);
   Stats.add(actor, Stat.HostUnmaps, count);

@@ -2,7 +2,7 @@
 
 import { GRACE_MMAP_READER } from "../layout/control";
 import { Map } from "../layout/map";
-import { MM_MMAP_LOCK, MM_TASK_SIZE } from "../layout/mm";
+import { MM_MMAP_LOCK, MM_TASK_SIZE, Vma, VmaFlag } from "../layout/mm";
 import { Stat, Stats } from "../layout/stats";
 import { Rule, Rules } from "../rules";
 import { Rcu } from "../sync/grace";
@@ -10,10 +10,12 @@ import { RwLock } from "../sync/rwlock";
 import { PTE_P, PTE_RW, PTE_US } from "../x86/bits";
 import { Gup, faultInLocked } from "./fault";
 import { headOf, putPage, tryGetPage } from "./page";
+import { gupRemapped } from "./remap";
 import { HostStatus } from "./status";
-import { HostEntry, PMD_SHIFT, PTE_SHIFT, pmdSlot } from "./tables";
+import { HostEntry, PMD_SHIFT, PTE_SHIFT, PTE_SPECIAL, pmdSlot } from "./tables";
+import { findVma } from "./vma";
 
-export { GUP_WRITABLE, Gup } from "./fault";
+export { GUP_NO_REFERENCE, GUP_WRITABLE, Gup } from "./fault";
 
 /** get_user_pages_fast_only: the pfn with a reference on its page, 0 if the slow way must be taken. */
 export function gupFast(actor: usize, mm: usize, hva: u64, write: bool): u32 {
@@ -36,17 +38,23 @@ function gupFastInside(actor: usize, mm: usize, hva: u64, write: bool): u32 {
     slot = HostEntry.at(HostEntry.pfn(pmdEntry), hva, PTE_SHIFT);
     entry = HostEntry.read(slot);
   } else offset = (<u32>(hva >> PTE_SHIFT)) & 511;
-  // None, PROT_NONE, or no write where one is wanted.
+  // None, PROT_NONE, special, or no write where one is wanted.
   const need = PTE_P | PTE_US | (write ? PTE_RW : 0);
-  if ((entry & need) != need) return 0;
+  if ((entry & (need | PTE_SPECIAL)) != need) return 0;
   const pfn = HostEntry.pfn(entry) + offset;
   const page = Map.page(pfn);
   const head = headOf(page);
   if (!tryGetPage(head)) return 0;
+  // A split may have made the page its own head since: then the reference is on another page than the one returned, and
+  // its entry need not have changed. With the reference on the right head held, no split gets past its freeze.
+  if (Rules.hold(Rule.GupRechecksHead) && headOf(page) != head) {
+    putPage(head, actor);
+    return 0;
+  }
   // Pairs with clear, flush, put in zap.ts: this reader sees the entry cleared, or the zapper's put comes after our
   // get and does not free the page. The page may have been freed and reused before the get: then the entry changed.
   if (Rules.hold(Rule.GupRechecksPte)) {
-    if (HostEntry.read(slot) != entry || HostEntry.read(pmd) != pmdEntry || headOf(page) != head) {
+    if (HostEntry.read(slot) != entry || HostEntry.read(pmd) != pmdEntry) {
       putPage(head, actor);
       return 0;
     }
@@ -55,7 +63,8 @@ function gupFastInside(actor: usize, mm: usize, hva: u64, write: bool): u32 {
 }
 
 /**
- * The page of `hva` with a reference, faulted in if need be: pfn, status and whether the host entry is writable. A
+ * The page of `hva` with a reference, faulted in if need be: pfn, status and whether the host entry is writable; of a
+ * remapped pfn without one (GUP_NO_REFERENCE). A
  * read goes the slow way at once: without FOLL_WRITE, gup-fast might return the side of a copy-on-write that the
  * process is about to leave (docs/protocol.md, Host pages).
  */
@@ -64,10 +73,18 @@ export function gup(actor: usize, mm: usize, hva: u64, write: bool): u64 {
     const pfn = gupFast(actor, mm, hva, true);
     if (pfn) return Gup.found(pfn, true);
   }
-  return gupSlow(actor, mm, hva, write);
+  while (true) {
+    let result = gupSlow(actor, mm, hva, write);
+    if (Gup.status(result) != HostStatus.Pfnmap) return result;
+    result = gupRemapped(actor, mm, hva, write);
+    if (Gup.status(result) != HostStatus.Pfnmap) return result;
+  }
 }
 
-/** The slow way: mmap_lock, VMA, page-table lock. Not under any spin lock, nor in an RCU section. */
+/**
+ * The slow way: mmap_lock, VMA, page-table lock. Not under any spin lock, nor in an RCU section. `Pfnmap`: there is no
+ * page to be got, `gup` follows the entry instead.
+ */
 export function gupSlow(actor: usize, mm: usize, hva: u64, write: bool): u64 {
   if (hva >= MM_TASK_SIZE) return Gup.failed(HostStatus.NoVma);
   Stats.add(actor, Stat.GupSlow, 1);
@@ -90,5 +107,19 @@ export function hostMappingShift(actor: usize, mm: usize, hva: u64): u32 {
       shift = <u32>PTE_SHIFT;
   }
   Rcu.readUnlock(actor);
+  return shift;
+}
+
+/**
+ * vma_kernel_pagesize, as log2: what size of page the VMA of `hva` stands for, mapped or not; 0 if there is none. True
+ * while mmap_lock is held, which it is not when this returns.
+ */
+export function vmaPageShift(actor: usize, mm: usize, hva: u64): u32 {
+  if (hva >= MM_TASK_SIZE) return 0;
+  RwLock.readLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
+  const row = findVma(actor, mm, hva);
+  let shift: u32 = 0;
+  if (row) shift = changetype<Vma>(row).flags & VmaFlag.Hugetlb ? <u32>PMD_SHIFT : <u32>PTE_SHIFT;
+  RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   return shift;
 }

@@ -9,9 +9,6 @@ import { Ops, Order } from "../sync/ops";
 import { Ensure, Trap } from "../trap";
 import { freeCompound, freeFrame } from "./pool";
 
-/** A count this high is refused: a leak must not wrap it round to 0 (CVE-2019-11487). */
-const REFCOUNT_LIMIT: i32 = 0x7fff0000;
-
 /** compound_head. */
 export function headOf(page: usize): usize {
   const head = Ops.load<u32>(page + PAGE_HEAD, Order.Relaxed);
@@ -34,14 +31,36 @@ export function tryGetPage(page: usize): bool {
     return true;
   }
   let seen = Ops.load<i32>(page + PAGE_REFCOUNT, Order.Relaxed);
-  while (seen > 0 && seen < REFCOUNT_LIMIT) {
-    const found = Ops.cas<i32>(page + PAGE_REFCOUNT, seen, seen + 1, Order.Full);
+  while (seen > 0) {
+    let next = seen + 1;
+    if (seen >= Map.refcountLimit) {
+      // A leak must not wrap the count (CVE-2019-11487): a counter that ends here would go on at 0.
+      if (Rules.hold(Rule.RefcountOverflowRefused)) return false;
+      next = 0;
+    }
+    const found = Ops.cas<i32>(page + PAGE_REFCOUNT, seen, next, Order.Full);
     if (found == seen) {
-      Notes.tell(Note.PageGet, Map.pagePfn(page), seen + 1);
+      Notes.tell(Note.PageGet, Map.pagePfn(page), next);
       return true;
     }
     seen = found;
   }
+  return false;
+}
+
+/**
+ * The reference of a page that is known to be mapped, its PTL held. False if its count is at its limit: the caller fails
+ * as with no memory.
+ */
+export function getMappedPage(page: usize, actor: usize): bool {
+  const head = headOf(page);
+  if (tryGetPage(head)) return true;
+  Ensure.that(
+    Ops.load<i32>(head + PAGE_REFCOUNT, Order.Relaxed) > 0,
+    Trap.GetOfFreePage,
+    Map.pagePfn(head),
+    actor,
+  );
   return false;
 }
 

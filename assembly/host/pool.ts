@@ -162,8 +162,8 @@ export function freeFrames(): u32 {
   return n;
 }
 
-/** A compound page of 2^order frames with one reference on its head, contents arbitrary; 0 if no block is free. */
-export function allocBlock(actor: usize, order: u32): u32 {
+/** 2^order frames off the free lists, their poison verified; 0 if no block is free. */
+export function takeVerifiedBlock(actor: usize, order: u32): u32 {
   Zone.lock(actor);
   let pfn = takeBlockLocked(order);
   if (pfn == 0) {
@@ -171,11 +171,17 @@ export function allocBlock(actor: usize, order: u32): u32 {
     pfn = takeBlockLocked(order);
   }
   Zone.unlock(actor);
+  if (pfn && Map.has(MachineOption.Poison)) {
+    for (let i: u32 = 0; i < <u32>(1 << order); i++) verifyPoison(Map.page(pfn + i), actor);
+  }
+  return pfn;
+}
+
+/** A compound page of 2^order frames with one reference on its head, contents arbitrary; 0 if no block is free. */
+export function allocBlock(actor: usize, order: u32): u32 {
+  const pfn = takeVerifiedBlock(actor, order);
   if (pfn == 0) return 0;
   const frames: u32 = 1 << order;
-  if (Map.has(MachineOption.Poison)) {
-    for (let i: u32 = 0; i < frames; i++) verifyPoison(Map.page(pfn + i), actor);
-  }
   for (let i: u32 = 1; i < frames; i++) {
     const tail = changetype<Page>(Map.page(pfn + i));
     tail.flags = PageFlag.Tail;

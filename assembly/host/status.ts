@@ -17,4 +17,12 @@ export enum HostStatus {
   Overlap = 6,
   /** No free range of this length: -ENOMEM. */
   NoRange = 7,
+  /** The page has as many references as its count may reach: -ENOMEM. */
+  RefcountLimit = 8,
+  /** Somebody holds the page: -EBUSY. Nothing was changed. */
+  Busy = 9,
+  /** The VMA maps remapped pfns (VM_PFNMAP), on which a lookup takes no reference: follow the entry instead. */
+  Pfnmap = 10,
+  /** A remapped pfn that is no frame: the access goes to a device, which is the embedder's. */
+  Device = 11,
 }

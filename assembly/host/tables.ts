@@ -34,6 +34,12 @@ const PTES: u32 = 512;
 /** In an entry without P: the page is there, nobody may access it (_PAGE_PROTNONE). */
 export const PTE_PROTNONE: u64 = PTE_G;
 
+/**
+ * The page of this PTE is not managed (_PAGE_SPECIAL, an ignored bit): a remapped pfn, or the shared zero page. The
+ * mapping holds no reference and is not counted, and a lookup without a lock leaves the entry alone.
+ */
+export const PTE_SPECIAL: u64 = 1 << 9;
+
 const TABLE_BITS: u64 = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D;
 
 export class HostEntry {

@@ -18,18 +18,19 @@ import {
   PMD_SIZE,
   PTE_PROTNONE,
   PTE_SHIFT,
+  PTE_SPECIAL,
   PUD_SHIFT,
   pmdSlot,
   splitLeaf,
 } from "./tables";
 
 /** First address above `at` that another entry of 2^shift bytes translates. */
-function nextEntry(at: u64, shift: u64): u64 {
+export function nextEntry(at: u64, shift: u64): u64 {
   return ((at >> shift) + 1) << shift;
 }
 
 /** The first address from `at` that has a PMD entry which is not none, or something at or above `end`. */
-function nextMapped(mm: usize, at: u64, end: u64): u64 {
+export function nextMapped(mm: usize, at: u64, end: u64): u64 {
   while (at < end) {
     const pgd = HostEntry.read(HostEntry.at(load<u32>(mm + MM_PGD), at, PGD_SHIFT));
     if (pgd == 0) {
@@ -48,7 +49,7 @@ function nextMapped(mm: usize, at: u64, end: u64): u64 {
 }
 
 /** Splits the 2 MiB leaf around `hva`: a notified change of its own, as listeners may map all of it (split_huge_pmd). */
-function splitAround(actor: usize, mm: usize, slot: usize, hva: u64): void {
+export function splitAround(actor: usize, mm: usize, slot: usize, hva: u64): void {
   const first = hva & ~(PMD_SIZE - 1);
   notifyStart(actor, mm, first, first + PMD_SIZE, NotifyEvent.Clear);
   splitLeaf(actor, slot, hva);
@@ -56,7 +57,8 @@ function splitAround(actor: usize, mm: usize, slot: usize, hva: u64): void {
   notifyEnd(actor, mm, first, first + PMD_SIZE, NotifyEvent.Clear);
 }
 
-function dropMapping(page: usize, actor: usize): void {
+/** One entry less maps the page, a head. */
+export function dropMapping(page: usize, actor: usize): void {
   const old = Ops.sub<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
   Ensure.that(old > 0, Trap.MapcountUnderflow, Map.pagePfn(page), actor);
 }
@@ -70,8 +72,13 @@ function zapPtes(actor: usize, table: u32, at: u64, end: u64): u64 {
     at += PAGE_SIZE;
     if (HostEntry.read(slot) == 0) continue;
     // By exchange: the processor may set A or D until then (ptep_get_and_clear).
-    const pfn = HostEntry.pfn(Ops.swap<u64>(slot, 0, Order.Full));
+    const entry = Ops.swap<u64>(slot, 0, Order.Full);
     HostEntry.tell(at - PAGE_SIZE, PTE_SHIFT, 0);
+    if (entry & PTE_SPECIAL) {
+      Gather.add(actor, 0);
+      continue;
+    }
+    const pfn = HostEntry.pfn(entry);
     dropMapping(headOf(Map.page(pfn)), actor); // of a page that was split, the count is still on the head
     Gather.add(actor, pfn);
   }

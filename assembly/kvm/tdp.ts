@@ -154,7 +154,9 @@ function installAt(actor: usize, root: u32, gfn: u64, sptep: usize, found: u64, 
 /** A leaf was taken out; `spte` is what it was last. Its page must be known dirty before its references fall (I8b). */
 function leafIsGone(actor: usize, spte: u64): void {
   Stats.add(actor, Stat.LeavesZapped, 1);
-  if (spte & SPTE_D) markDirty(headOf(Map.page(Spte.pfn(spte))));
+  // A pfn that was remapped from a device has no struct page.
+  if ((spte & SPTE_D) == 0 || Spte.pfn(spte) >= Map.frameCount) return;
+  markDirty(headOf(Map.page(Spte.pfn(spte))));
 }
 
 /**

@@ -19,6 +19,8 @@ export const SPIN_LIMIT_DEFAULT: u32 = 200;
 
 /** PTE_PREFETCH_NUM: `Header.prefetchGroup` of a kernel that prefetches, and the most there can be. */
 export const PREFETCH_GROUP_MAX: u32 = 8;
+/** `Header.refcountLimit` of an ordinary machine: far from where a signed 32-bit count wraps. */
+export const REFCOUNT_LIMIT_DEFAULT: u32 = 0x7fff0000;
 
 @unmanaged
 export class Header {
@@ -58,6 +60,8 @@ export class Header {
   spinLimit: u32;
   /** SPTEs of the aligned group that a fault fills beside its own: a power of two, 0 for none. */
   prefetchGroup: u32;
+  /** A page's reference count that a lookup does not raise any more; 0 is REFCOUNT_LIMIT_DEFAULT. */
+  refcountLimit: u32;
 
   actorsBase: u32;
   histogramsBase: u32;
@@ -114,4 +118,6 @@ export enum MachineOption {
   HugePages = 1 << 5,
   /** Lab build: where the manual lets a cached translation live or go, both are tried (x86/choice.ts). */
   ArchitecturalTlb = 1 << 7,
+  /** Read faults of anonymous memory map one page of zeroes that all share; off: each gets a page of its own. */
+  SharedZeroPage = 1 << 6,
 }

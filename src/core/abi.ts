@@ -90,6 +90,17 @@ export const ABI = {
   hostMapcount: signature(["u32"], "i32"),
   hostEpoch: signature(["u32"], "u32"),
   hostCheckBalance: signature(["u32"], "u32"),
+  // maps
+  hostRemapPfn: signature(["u32", "u64", "u64", "u32", "u32", "u32"], "u64"),
+  hostAllocRaw: signature(["u32", "u32"], "u32"),
+  hostFreeRaw: signature(["u32", "u32", "u32"], "void"),
+  hostZeroPfn: signature([], "u32"),
+  hostVmaPageShift: signature(["u32", "u64"], "u32"),
+  hostSplitPage: signature(["u32", "u64"], "u32"),
+  hostFork: signature(["u32", "u64", "u64"], "u64"),
+  hostForkExit: signature(["u32", "u32"], "u32"),
+  hostForkPte: signature(["u32", "u64"], "u64"),
+  hostPageFlags: signature(["u32"], "u32"),
   // kvm
   kvmSetMemslot: signature(["u32", "u32", "u64", "u64", "u64", "u32"], "u32"),
   kvmSlotCount: signature([], "u32"),

@@ -143,34 +143,35 @@ export const GUP_WRITABLE = 0x10000000000n;
 export const HEADER_ABORT = 0x1088;
 export const HEADER_BASE = 0x1000;
 export const HEADER_OFFSET_ABI_VERSION = 0x1004;
-export const HEADER_OFFSET_ACTORS_BASE = 0x104c;
-export const HEADER_OFFSET_BATCHES_BASE = 0x1064;
+export const HEADER_OFFSET_ACTORS_BASE = 0x1050;
+export const HEADER_OFFSET_BATCHES_BASE = 0x1068;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
 export const HEADER_OFFSET_BUILD = 0x1040;
-export const HEADER_OFFSET_FRAMES_BASE = 0x1070;
+export const HEADER_OFFSET_FRAMES_BASE = 0x1074;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
-export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1050;
+export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1054;
 export const HEADER_OFFSET_HOST_COUNT = 0x1018;
 export const HEADER_OFFSET_MAXPHYADDR = 0x1038;
 export const HEADER_OFFSET_OPTIONS = 0x1034;
-export const HEADER_OFFSET_PAGES_BASE = 0x106c;
+export const HEADER_OFFSET_PAGES_BASE = 0x1070;
 export const HEADER_OFFSET_PREFETCH_GROUP = 0x1048;
 export const HEADER_OFFSET_PROFILE = 0x100c;
+export const HEADER_OFFSET_REFCOUNT_LIMIT = 0x104c;
 export const HEADER_OFFSET_RULES_OFF0 = 0x1078;
 export const HEADER_OFFSET_RULES_OFF1 = 0x1080;
 export const HEADER_OFFSET_SIZE = 0x1008;
-export const HEADER_OFFSET_SLOTS_BASE = 0x1054;
+export const HEADER_OFFSET_SLOTS_BASE = 0x1058;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
-export const HEADER_OFFSET_TLBS_BASE = 0x105c;
+export const HEADER_OFFSET_TLBS_BASE = 0x1060;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
-export const HEADER_OFFSET_VMAS_BASE = 0x1058;
+export const HEADER_OFFSET_VMAS_BASE = 0x105c;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
-export const HEADER_OFFSET_WALK_CACHES_BASE = 0x1060;
+export const HEADER_OFFSET_WALK_CACHES_BASE = 0x1064;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
-export const HEADER_OFFSET_WINDOWS_BASE = 0x1068;
+export const HEADER_OFFSET_WINDOWS_BASE = 0x106c;
 export const HEADER_OFFSET_WINDOW_COUNT = 0x1030;
 export const HEADER_SIZE = 0x1000;
 export const HEADER_STOP = 0x10a0;
@@ -234,6 +235,8 @@ export const MM_SIZE = 0x1000;
 export const MM_TASK_SIZE = 0x7ffffffff000n;
 export const MM_TLB_FLUSHES = 256;
 export const MM_VMA_COUNT = 132;
+export const MM_WRITE_PROTECT_SEQ = 156;
+export const MM_ZERO_PFN = 152;
 export const MODE_4LEVEL = 0xf3c;
 export const MODE_5LEVEL = 0xf85;
 export const MODE_EPT4 = 0x4f3c;
@@ -276,6 +279,7 @@ export const PFERR_PK = 32;
 export const PFERR_RSVD = 8;
 export const PFERR_US = 4;
 export const PFERR_WR = 2;
+export const POOL_ACCESS_LOCK = 0x614;
 export const POOL_BATCH = 64;
 export const POOL_GATHER_COUNT = 0x608;
 export const POOL_LOAD_STATUS = 0x610;
@@ -301,9 +305,11 @@ export const PTE_PROTNONE = 0x100n;
 export const PTE_PS = 0x80n;
 export const PTE_PWT = 0x8n;
 export const PTE_RW = 0x2n;
+export const PTE_SPECIAL = 0x200n;
 export const PTE_US = 0x4n;
 export const PTE_XD = 0x8000000000000000n;
 export const RANGE_SENTINEL = 0xffffffffffffffffn;
+export const REFCOUNT_LIMIT_DEFAULT = 0x7fff0000;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
 export const RULE_COUNT = 50;
@@ -345,10 +351,13 @@ export const TRANSLATION_GLOBAL = 0x200n;
 export const VCPU_MAP_ADDRESS = 16;
 export const VCPU_MAP_COUNT = 4;
 export const VCPU_MAP_SHIFT = 5;
+export const VMA_NOT_COPIED = 0xf00;
 export const VMA_OFFSET_END = 8;
 export const VMA_OFFSET_FLAGS = 16;
 export const VMA_OFFSET_PAGE_SHIFT = 20;
+export const VMA_OFFSET_PGOFF = 28;
 export const VMA_OFFSET_START = 0;
+export const VMA_PROTECTION = 7;
 export const VMA_SHIFT = 5;
 export const WALK_ERROR = 0x404;
 export const WALK_GPA = 0x410;
@@ -497,6 +506,10 @@ export const HostStatus = {
   TooManyVmas: 5,
   Overlap: 6,
   NoRange: 7,
+  RefcountLimit: 8,
+  Busy: 9,
+  Pfnmap: 10,
+  Device: 11,
 } as const;
 export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
 
@@ -528,6 +541,7 @@ export const MachineOption = {
   Page1GB: 16,
   HugePages: 32,
   ArchitecturalTlb: 128,
+  SharedZeroPage: 64,
 } as const;
 export type MachineOption = (typeof MachineOption)[keyof typeof MachineOption];
 

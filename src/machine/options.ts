@@ -9,6 +9,7 @@ import {
   HEADER_OFFSET_OPTIONS,
   HEADER_OFFSET_PREFETCH_GROUP,
   HEADER_OFFSET_PROFILE,
+  HEADER_OFFSET_REFCOUNT_LIMIT,
   HEADER_OFFSET_RULES_OFF0,
   HEADER_OFFSET_RULES_OFF1,
   HEADER_OFFSET_SLOT_MAX,
@@ -21,6 +22,7 @@ import {
   MachineOption,
   PAGE_SIZE,
   PREFETCH_GROUP_MAX,
+  REFCOUNT_LIMIT_DEFAULT,
   SPIN_LIMIT_DEFAULT,
   Rule,
 } from "../core/layout.generated.js";
@@ -85,6 +87,8 @@ export interface MachineOptions extends ModuleOptions {
    * direct_pte_prefetch; 0, the default, for none. Needs `eptAccessedDirty`.
    */
   readonly prefetch?: number;
+  /** References on a page from which on a lookup takes no more, 2 to 2,147,418,112, which is the default. */
+  readonly refcountLimit?: number;
   /** Zero a page before user space or the guest gets it. Default true. */
   readonly zeroPages?: boolean;
   /** Fill freed frames with a pattern and verify it when they are handed out. Default false. */
@@ -102,6 +106,8 @@ export interface MachineOptions extends ModuleOptions {
    * "architectural" asks `labImports.choose` at each use: lab module only.
    */
   readonly tlbMode?: TlbMode;
+  /** Read faults of anonymous memory map one page of zeroes that all share. Default false: each gets its own. */
+  readonly sharedZeroPage?: boolean;
   /** Protective clauses to leave out: lab module only. Default none. */
   readonly rulesOff?: readonly RuleName[];
 }
@@ -120,6 +126,7 @@ export interface MachineConfiguration {
   readonly maxphyaddr: number;
   readonly spinLimit: number;
   readonly prefetch: number;
+  readonly refcountLimit: number;
   readonly zeroPages: boolean;
   readonly poison: boolean;
   readonly spinOnRetry: boolean;
@@ -127,6 +134,7 @@ export interface MachineConfiguration {
   readonly page1GB: boolean;
   readonly hugePages: boolean;
   readonly tlbMode: TlbMode;
+  readonly sharedZeroPage: boolean;
   readonly rulesOff: readonly RuleName[];
 }
 
@@ -159,6 +167,7 @@ export const MACHINE_LIMITS = {
   windows: { minimum: 0, maximum: 65_536, standard: 0 },
   maxphyaddr: { minimum: 32, maximum: 52, standard: 46 },
   spinLimit: { minimum: 0, maximum: 1_000_000, standard: SPIN_LIMIT_DEFAULT },
+  refcountLimit: { minimum: 2, maximum: REFCOUNT_LIMIT_DEFAULT, standard: REFCOUNT_LIMIT_DEFAULT },
 } as const satisfies Record<string, Limit>;
 
 /** The switches of a configuration: default, and bit in the header. */
@@ -169,6 +178,7 @@ const FLAGS = {
   eptAccessedDirty: [true, MachineOption.EptAccessedDirty],
   page1GB: [true, MachineOption.Page1GB],
   hugePages: [true, MachineOption.HugePages],
+  sharedZeroPage: [false, MachineOption.SharedZeroPage],
 } as const;
 
 type FlagName = keyof typeof FLAGS;
@@ -293,6 +303,7 @@ export function configure(options: MachineOptions): MachineConfiguration {
     maxphyaddr: number("maxphyaddr", options.maxphyaddr),
     spinLimit: number("spinLimit", options.spinLimit),
     prefetch: prefetchOf(options.prefetch, options.eptAccessedDirty),
+    refcountLimit: number("refcountLimit", options.refcountLimit),
     zeroPages: switchOf("zeroPages", options.zeroPages),
     poison: switchOf("poison", options.poison),
     spinOnRetry: switchOf("spinOnRetry", options.spinOnRetry),
@@ -300,6 +311,7 @@ export function configure(options: MachineOptions): MachineConfiguration {
     page1GB: switchOf("page1GB", options.page1GB),
     hugePages: switchOf("hugePages", options.hugePages),
     tlbMode: tlbModeOf(options.tlbMode),
+    sharedZeroPage: switchOf("sharedZeroPage", options.sharedZeroPage),
     rulesOff: rulesOf(options.rulesOff),
   };
 }
@@ -319,6 +331,7 @@ const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration)
   [HEADER_OFFSET_MAXPHYADDR, (c) => c.maxphyaddr],
   [HEADER_OFFSET_SPIN_LIMIT, (c) => c.spinLimit],
   [HEADER_OFFSET_PREFETCH_GROUP, (c) => c.prefetch],
+  [HEADER_OFFSET_REFCOUNT_LIMIT, (c) => c.refcountLimit],
   [HEADER_OFFSET_PROFILE, (c) => PROFILES[c.profile].number],
   [HEADER_OFFSET_OPTIONS, flagBits],
 ];
@@ -368,6 +381,7 @@ export function readConfiguration(view: DataView): MachineConfiguration {
     maxphyaddr: word(HEADER_OFFSET_MAXPHYADDR),
     spinLimit: word(HEADER_OFFSET_SPIN_LIMIT),
     prefetch: word(HEADER_OFFSET_PREFETCH_GROUP),
+    refcountLimit: word(HEADER_OFFSET_REFCOUNT_LIMIT),
     profile: profile.name,
     ...flags,
     tlbMode: options & MachineOption.ArchitecturalTlb ? "architectural" : "strict",

@@ -50,6 +50,7 @@ describe("a machine", () => {
       maxphyaddr: 39,
       spinLimit: 7,
       prefetch: 0,
+      refcountLimit: 99,
       zeroPages: false,
       poison: true,
       spinOnRetry: true,
@@ -57,6 +58,7 @@ describe("a machine", () => {
       page1GB: false,
       hugePages: false,
       tlbMode: "architectural",
+      sharedZeroPage: true,
       rulesOff: ["SeqChecked", "RangeOfAllOpen"],
     } as const;
     const machine = Machine.create({ ...options, module: "lab" });
