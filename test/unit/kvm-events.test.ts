@@ -69,7 +69,7 @@ describe("events", () => {
       ...["ReadEnter", "ReadLeave"], // gup-fast
       ...["PageAlloc", "PageAlloc", "PageAlloc", "PageAlloc", "HostLeaf"],
       ...["ReadEnter", "TableAlloc", "SpteLink", "TableAlloc", "SpteLink", "TableAlloc", "SpteLink"],
-      ...["SpteLeaf", "ReadLeave", "PageDirty", "PagePut"],
+      ...["SpteLeaf", "ReadLeave", "MetaUse", "PageDirty", "PagePut"],
       ...ENTER_AGAIN,
       ...["TlbFill", "GuestUse", "GuestExit"],
     ]);
@@ -96,7 +96,7 @@ describe("events", () => {
     const told = l.during(() => l.machine.unmap(hva, PAGE, l.machine.host));
     expect(told.map(({ name }) => name).filter((name) => !QUIET_KINDS.includes(name))).toEqual([
       ...["NotifyStart", "ActiveCount", "ReadEnter", "InProgress", "Range", "Range", "Range"],
-      ...["SpteLeaf", "FlushBegin", "FlushDone", "ReadLeave", "NotifyStarted"],
+      ...["SpteLeaf", "MetaUse", "FlushBegin", "FlushDone", "ReadLeave", "NotifyStarted"],
       ...["HostLeaf", "HostFlush", "PagePut", "PageFree"],
       ...["NotifyEnd", "ReadEnter", "InProgress", "ReadLeave", "ActiveCount"],
     ]);
@@ -133,7 +133,7 @@ describe("events", () => {
     const freed = ["TableFree", "PagePut", "PageFree"];
     expect(told.map(({ name }) => name).filter((name) => !QUIET_KINDS.includes(name))).toEqual([
       ...["SlotsPublished", "RootInvalid"],
-      ...["SpteLink", "SpteLink", "SpteLeaf", "SpteLink"],
+      ...["SpteLink", "SpteLink", "SpteLeaf", "MetaUse", "SpteLink"],
       ...[...freed, ...freed, ...freed],
       ...["SlotsPublished", "SlotDeleted"],
     ]);
