@@ -5,7 +5,8 @@
 //   2  `flatten` puts pointer and value of every access in locals, so that the call really comes directly before it
 //   3  the pointer of each access becomes `call access(pointer, site)`; copy and fill get a call before them; wait and
 //      notify become calls, as a real wait would block the only thread
-//   4  `asyncify` makes each function able to unwind at such a call, then the optimiser cleans up
+//   4  locals that nobody will look at again are set to zero before each call that may suspend (forget-locals.mjs)
+//   5  `asyncify` makes each function able to unwind at such a call, then the optimiser cleans up
 //
 // Beside the module it writes the table of sites: what each number that the calls pass stands for.
 import { readFile, writeFile } from "node:fs/promises";
@@ -13,6 +14,8 @@ import { TraceMap, decodedMappings } from "@jridgewell/trace-mapping";
 import binaryen from "binaryen";
 import { BinaryReader, BinaryReaderState, OperatorCode } from "wasmparser";
 import { enclosingFunctions } from "./enclosing-functions.mjs";
+import { fieldsOf, parentsOf, replaceChild } from "./expressions.mjs";
+import { forgetLocals } from "./forget-locals.mjs";
 
 const IMPORTS = "explore";
 
@@ -92,46 +95,6 @@ function upperBound(sorted, value) {
   return low;
 }
 
-const EXPRESSION_FIELDS = new Map([
-  [binaryen.BlockId, ["children"]],
-  [binaryen.IfId, ["condition", "ifTrue", "ifFalse"]],
-  [binaryen.LoopId, ["body"]],
-  [binaryen.BreakId, ["value", "condition"]],
-  [binaryen.SwitchId, ["value", "condition"]],
-  [binaryen.CallId, ["operands"]],
-  [binaryen.LocalSetId, ["value"]],
-  [binaryen.GlobalSetId, ["value"]],
-  [binaryen.LoadId, ["ptr"]],
-  [binaryen.StoreId, ["ptr", "value"]],
-  [binaryen.UnaryId, ["value"]],
-  [binaryen.BinaryId, ["left", "right"]],
-  [binaryen.SelectId, ["ifTrue", "ifFalse", "condition"]],
-  [binaryen.DropId, ["value"]],
-  [binaryen.ReturnId, ["value"]],
-  [binaryen.MemoryGrowId, ["delta"]],
-  [binaryen.AtomicRMWId, ["ptr", "value"]],
-  [binaryen.AtomicCmpxchgId, ["ptr", "expected", "replacement"]],
-  [binaryen.AtomicWaitId, ["ptr", "expected", "timeout"]],
-  [binaryen.AtomicNotifyId, ["ptr", "notifyCount"]],
-  [binaryen.MemoryCopyId, ["dest", "source", "size"]],
-  [binaryen.MemoryFillId, ["dest", "value", "size"]],
-  [binaryen.LocalGetId, []],
-  [binaryen.GlobalGetId, []],
-  [binaryen.ConstId, []],
-  [binaryen.NopId, []],
-  [binaryen.UnreachableId, []],
-  [binaryen.MemorySizeId, []],
-  [binaryen.AtomicFenceId, []],
-]);
-
-/** Names of the operands of an expression. */
-function fieldsOf(expression) {
-  const id = binaryen.getExpressionId(expression);
-  const fields = EXPRESSION_FIELDS.get(id);
-  if (!fields) throw new Error(`instrument: an expression of kind ${id} is not known`);
-  return fields;
-}
-
 const OPS = new Map([
   [binaryen.LoadId, "load"],
   [binaryen.StoreId, "store"],
@@ -204,69 +167,18 @@ function hook(module, expression, info, site) {
   }
 }
 
-/** Replaces child `from` of `parent` by `to`; true if it was one. */
-function replaceChild(parent, from, to) {
-  const info = binaryen.getExpressionInfo(parent);
-  switch (info.id) {
-    case binaryen.BlockId: {
-      const index = info.children.indexOf(from);
-      if (index < 0) return false;
-      binaryen.Block.setChildAt(parent, index, to);
-      return true;
-    }
-    case binaryen.LocalSetId:
-      if (info.value !== from) return false;
-      binaryen.LocalSet.setValue(parent, to);
-      return true;
-    case binaryen.DropId:
-      if (info.value !== from) return false;
-      binaryen.Drop.setValue(parent, to);
-      return true;
-    case binaryen.IfId:
-      if (info.ifTrue === from) binaryen.If.setIfTrue(parent, to);
-      else if (info.ifFalse === from) binaryen.If.setIfFalse(parent, to);
-      else return false;
-      return true;
-    case binaryen.LoopId:
-      if (info.body !== from) return false;
-      binaryen.Loop.setBody(parent, to);
-      return true;
-    default:
-      return false;
-  }
-}
-
-/** Parent of every expression below `root`. */
-function parentsOf(root) {
-  const parents = new Map();
-  const visit = (expression) => {
-    const fields = fieldsOf(expression);
-    if (fields.length === 0) return;
-    const info = binaryen.getExpressionInfo(expression);
-    for (const field of fields) {
-      const child = info[field];
-      for (const one of Array.isArray(child) ? child : [child]) {
-        if (!one) continue;
-        parents.set(one, expression);
-        visit(one);
-      }
-    }
-  };
-  visit(root);
-  return parents;
-}
-
 /**
- * Instruments `build/NAME.wasm` to `build/NAME-explore.wasm` and `build/NAME-explore.sites.json`.
- * @param {string} name of a module with a source map beside it
- * @returns {Promise<string[]>} what is wrong, a sentence each
+ * Instruments a module.
+ * @param {string} path of the module, for what is wrong with it
+ * @param {Buffer} binary the module, with names
+ * @param {string} sourceMap its source map, as JSON
+ * @returns {Promise<{ problems: string[], bytes: Uint8Array<ArrayBuffer>, sites: object }>} what is wrong, a sentence each; if
+ *   nothing is, the instrumented module and the table of its sites
  */
-export async function instrument(name) {
-  const binary = await readFile(`build/${name}.wasm`);
-  const map = new TraceMap(await readFile(`build/${name}.wasm.map`, "utf8"));
+export async function instrumentModule(path, binary, sourceMap) {
   const listed = listAccesses(binary);
   const functionAt = await enclosingFunctions();
-  const placeOf = placesOf(map);
+  const placeOf = placesOf(new TraceMap(sourceMap));
   const module = binaryen.readBinary(binary);
   module.setFeatures(binaryen.Features.All);
   binaryen.setOptimizeLevel(1);
@@ -291,7 +203,7 @@ export async function instrument(name) {
     const found = [];
     eachAccess(info.body, (expression, access) => found.push([expression, access]));
     if (found.length !== accesses.length || found.some(([, a], i) => OPS.get(a.id) !== accesses[i].op)) {
-      problems.push(`build/${name}.wasm: the accesses of ${info.name} were not found again after flatten`);
+      problems.push(`${path}: the accesses of ${info.name} were not found again after flatten`);
       continue;
     }
     let parents = null;
@@ -311,31 +223,49 @@ export async function instrument(name) {
       if (replacement === 0) return;
       parents ??= parentsOf(info.body);
       if (!replaceChild(parents.get(expression), expression, replacement)) {
-        problems.push(`build/${name}.wasm: no place for the call before a ${accesses[i].op} in ${info.name}`);
+        problems.push(`${path}: no place for the call before a ${accesses[i].op} in ${info.name}`);
       }
     });
   }
-  if (problems.length) return problems;
+  const nothing = { bytes: new Uint8Array(), sites: {} };
+  if (problems.length) return { problems, ...nothing };
 
-  const suspending = ["access", "copy", "fill", "wait", "notify"].map((n) => `${IMPORTS}.${n}`);
-  binaryen.setPassArgument("asyncify-imports", [...suspending, "env.choose"].join(","));
-  module.runPasses(["simplify-locals", "coalesce-locals", "vacuum"]);
+  const suspending = [
+    ...["access", "copy", "fill", "wait", "notify"].map((n) => `${IMPORTS}.${n}`),
+    "env.choose",
+  ];
+  // As few locals as can be, in code that stays flat; then none with a value that nobody will look at.
+  module.runPasses(["flatten", "dce", "simplify-locals-nonesting", "reorder-locals", "coalesce-locals"]);
+  module.runPasses(["simplify-locals-nonesting", "reorder-locals", "vacuum"]);
+  problems.push(...forgetLocals(module, suspending));
+  if (problems.length) return { problems, ...nothing };
+  binaryen.setPassArgument("asyncify-imports", suspending.join(","));
   module.runPasses(["asyncify"]);
-  module.runPasses([
-    "simplify-locals",
-    "coalesce-locals",
-    "reorder-locals",
-    "vacuum",
-    "merge-blocks",
-    "remove-unused-brs",
-    "vacuum",
-  ]);
+  module.runPasses(["simplify-locals", "coalesce-locals", "reorder-locals", "vacuum"]);
+  module.runPasses(["merge-blocks", "remove-unused-brs", "remove-unused-names", "vacuum"]);
   binaryen.setPassArgument("asyncify-imports", null);
-  if (!module.validate()) return [`build/${name}-explore.wasm is not valid`];
+  if (!module.validate()) return { problems: [`${path} is not valid once instrumented`], ...nothing };
   binaryen.setDebugInfo(false);
-  await writeFile(`build/${name}-explore.wasm`, module.emitBinary());
-  await writeFile(`build/${name}-explore.sites.json`, JSON.stringify(packSites(sites)));
+  const bytes = module.emitBinary();
   module.dispose();
+  return { problems: [], bytes, sites: packSites(sites) };
+}
+
+/**
+ * Instruments `build/NAME.wasm` to `build/NAME-explore.wasm` and `build/NAME-explore.sites.json`.
+ * @param {string} name of a module with a source map beside it
+ * @returns {Promise<string[]>} what is wrong, a sentence each
+ */
+export async function instrument(name) {
+  const path = `build/${name}.wasm`;
+  const { problems, bytes, sites } = await instrumentModule(
+    path,
+    await readFile(path),
+    await readFile(`${path}.map`, "utf8"),
+  );
+  if (problems.length) return problems;
+  await writeFile(`build/${name}-explore.wasm`, bytes);
+  await writeFile(`build/${name}-explore.sites.json`, JSON.stringify(sites));
   return [];
 }
 

@@ -379,3 +379,10 @@ export function waitToRetry(vcpu: usize, result: FaultResult): void {
   waitForInvalidation(vcpu, fault);
   Srcu.readLock(vcpu);
 }
+
+/** Clears what was noted of a fault that is over. */
+export function forgetFault(vcpu: usize): void {
+  const fault = vcpu + ACTOR_FAULT;
+  memory.fill(fault, 0, offsetof<Fault>("managed"));
+  memory.fill(fault + offsetof<Fault>("noReference"), 0, offsetof<Fault>() - offsetof<Fault>("noReference"));
+}

@@ -72,6 +72,8 @@ export interface Ground {
   readonly ignored: (word: number) => boolean;
   /** True for words that mean nothing between two calls of an actor: they are put back when its program is over. */
   readonly scratch: (word: number) => boolean;
+  /** One of all lists of an actor's words that mean the same; words and values in turn, by word. */
+  readonly canonical: (own: readonly number[], isCell: (word: number) => boolean) => readonly number[];
   /** True for words inside the processor: looking at them is no step of its own (TLB). */
   readonly internal: (word: number) => boolean;
   /** True if the site goes through sync/ops. */
@@ -118,7 +120,11 @@ export class Automata implements Watcher {
   #transitions = new TripleTable(12);
   /** Representative of each local state, and of each representative all that it stands for. */
   canon = new Ints();
-  #members = new Map<number, readonly number[]>();
+  #members = new Map<number, number[]>();
+  /** Local states that a search may have met, or that are stood for. */
+  #placed = new Set<number>();
+  /** What has been asked of each representative since the last `merge`. */
+  #asked = new Map<number, { state: Int32Array; way: number; k0: number; k1: number }[]>();
   /** Of each: first of its writes in `index`, `before`, `after`, and one more for the end. */
   first = new Ints();
   index = new Ints();
@@ -192,11 +198,13 @@ export class Automata implements Watcher {
     this.#raw = [];
     this.canon = new Ints();
     this.#members = new Map();
+    this.#placed = new Set();
     this.#forgetSearch();
     this.passes++;
   }
 
   #forgetSearch(): void {
+    this.#asked = new Map();
     this.#transitions = new TripleTable(12);
     this.first = new Ints();
     this.first.push(0);
@@ -214,32 +222,73 @@ export class Automata implements Watcher {
    * has to be called again.
    */
   merge(): void {
-    const initial = this.local.map(({ actor, kind }, l) =>
-      kind === Kind.Done || kind === Kind.Trapped
-        ? `${l}`
-        : [actor, kind, this.footprint(l), this.operand.data[l], this.forced.data[l], this.addressOf(l)].join(
-            " ",
-          ),
-    );
     const steps = this.#raw.map(({ from, writes, events, next }, i) => ({
       from,
       key: `${this.#known.key(i, 1)} ${this.#known.key(i, 2)}`,
       does: `${writes.join(" ")} ${events}`,
       next,
     }));
-    const colour = equalStates(initial, steps);
+    const colour = equalStates(
+      this.local.map((_, l) => this.#looks(l)),
+      steps,
+    );
     const representative = new Map<number, number>();
-    const members = new Map<number, number[]>();
+    this.#members = new Map();
     for (let l = 0; l < colour.length; l++) {
-      const known = representative.get(colour[l]!);
-      if (known === undefined) representative.set(colour[l]!, l);
-      const r = known ?? l;
+      const r = representative.get(colour[l]!) ?? l;
+      representative.set(colour[l]!, r);
       this.canon.data[l] = r;
-      if (known === undefined) members.set(r, [l]);
-      else members.get(r)!.push(l);
+      if (r !== l) this.#join(r, l);
     }
-    this.#members = members;
+    this.#placed = new Set(this.local.keys());
     this.#forgetSearch();
+  }
+
+  /** Number of local states that a search can meet. */
+  get representatives(): number {
+    let count = 0;
+    for (let l = 0; l < this.local.length; l++) if (this.canon.data[l] === l) count++;
+    return count;
+  }
+
+  /** What two local states have to have in common to be alike. */
+  #looks(l: number): string {
+    const { actor, kind } = this.local[l]!;
+    if (kind === Kind.Done || kind === Kind.Trapped) return `${l}`;
+    return `${actor} ${kind} ${this.footprint(l).join(",")} ${this.operand.data[l]} ${this.forced.data[l]} ${this.addressOf(l)}`;
+  }
+
+  #join(r: number, l: number): void {
+    const members = this.#members.get(r);
+    if (members) members.push(l);
+    else this.#members.set(r, [r, l]);
+  }
+
+  /** Lets `r` stand for `l`, which no search has met yet, if they look alike and do alike whatever is known of `r`. */
+  #adopt(r: number, l: number): boolean {
+    if (this.#placed.has(l) || this.#looks(r) !== this.#looks(l)) return false;
+    this.#placed.add(l);
+    this.canon.data[l] = r;
+    this.#join(r, l);
+    for (const { state, way, k0, k1 } of this.#asked.get(r) ?? []) {
+      const a = this.local[l]!.actor;
+      if (
+        !this.#alike(
+          this.#rawTransition(state, a, way, r, k0, k1),
+          this.#rawTransition(state, a, way, l, k0, k1),
+        )
+      )
+        return false;
+    }
+    return true;
+  }
+
+  /** True if two transitions do the same and lead to local states that are alike. */
+  #alike(one: RawTransition, other: RawTransition): boolean {
+    if (one.events !== other.events || one.writes.length !== other.writes.length) return false;
+    if (!other.writes.every((value, i) => value === one.writes[i])) return false;
+    const r = this.canon.data[one.next]!;
+    return this.canon.data[other.next] === r || this.#adopt(r, other.next);
   }
 
   /** Address that a notify or a wait names: part of what it does to others. */
@@ -341,19 +390,29 @@ export class Automata implements Watcher {
     const known = this.#transitions.find(l, k0, k1);
     if (known >= 0) return known;
     const first = this.#rawTransition(state, a, way, l, k0, k1);
-    const next = this.canon.data[first.next]!;
+    this.#placed.add(first.next);
+    if (this.#members.size > 0) this.#askAll(state, a, way, l, k0, k1, first);
+    this.#record([a, l, this.canon.data[first.next]!, ...first.writes], first.events);
+    return this.#transitions.add(l, k0, k1);
+  }
+
+  /** Asks every local state that `l` stands for what it does; throws `Split` if one does otherwise. */
+  #askAll(
+    state: Int32Array,
+    a: number,
+    way: number,
+    l: number,
+    k0: number,
+    k1: number,
+    first: RawTransition,
+  ): void {
+    const asked = this.#asked.get(l) ?? [];
+    asked.push({ state: state.slice(), way, k0, k1 });
+    this.#asked.set(l, asked);
     for (const member of this.#members.get(l) ?? NOBODY) {
       if (member === l) continue;
-      const other = this.#rawTransition(state, a, way, member, k0, k1);
-      const alike =
-        this.canon.data[other.next] === next &&
-        other.events === first.events &&
-        other.writes.length === first.writes.length &&
-        other.writes.every((value, i) => value === first.writes[i]);
-      if (!alike) throw new Split();
+      if (!this.#alike(first, this.#rawTransition(state, a, way, member, k0, k1))) throw new Split();
     }
-    this.#record([a, l, next, ...first.writes], first.events);
-    return this.#transitions.add(l, k0, k1);
   }
 
   /** What local state `l` of actor `a` does where `state` holds the values of its keys. */
@@ -413,6 +472,19 @@ export class Automata implements Watcher {
     this.#time++;
   }
 
+  /**
+   * Runs an actor. One that met a word of another's which was taken for private has seen a memory that never was, and may
+   * go round in it for ever: that is no error, but the end of this pass.
+   */
+  #ran(run: () => RunEnd): RunEnd {
+    try {
+      return run();
+    } catch (error) {
+      if (!this.#reclassify) throw error;
+      return { kind: "trapped", message: "" };
+    }
+  }
+
   /** Runs the calls after `history` until the actor is suspended or done. */
   #proceed(a: number, history: number): { end: RunEnd | null; history: number } {
     const histories = this.histories[a]!;
@@ -420,7 +492,7 @@ export class Automata implements Watcher {
     while (true) {
       const call = histories.next(at);
       if (call === null) return { end: null, history: at };
-      const end = this.ground.runner.start(call, this);
+      const end = this.#ran(() => this.ground.runner.start(call, this));
       if (end.kind !== "returned") return { end, history: at };
       at = histories.extend(at, end.result);
     }
@@ -447,7 +519,7 @@ export class Automata implements Watcher {
     const { own } = local;
     for (let i = 0; i < own.length; i += 2) words[own[i]!] = own[i + 1]!;
 
-    let end: RunEnd | null = runner.resume(local.suspension!, answer, this);
+    let end: RunEnd | null = this.#ran(() => runner.resume(local.suspension!, answer, this));
     let history = local.history;
     if (end.kind === "returned") {
       ({ end, history } = this.#proceed(a, this.histories[a]!.extend(history, end.result)));
@@ -507,10 +579,12 @@ export class Automata implements Watcher {
       kind,
       history,
       suspension,
-      own: Int32Array.from(left),
+      own: Int32Array.from(this.ground.canonical(left, this.#isCell)),
       message: end?.kind === "trapped" ? end.message : "",
     });
   }
+
+  readonly #isCell = (word: number): boolean => this.#cellOf[word]! >= 0;
 
   #stampWord(word: number): void {
     if (this.#stamp[word] === this.#time) return;

@@ -9,6 +9,9 @@ import {
   ACTOR_STATS,
   ACTOR_WALK,
   ACTOR_CPU,
+  CPU_GENERATION,
+  CPU_INVALIDATIONS,
+  CPU_KEPT_GENERATION,
   FAULT_MANAGED,
   FAULT_ROOT,
   HEADER_OFFSET_ACTORS_BASE,
@@ -27,6 +30,8 @@ import {
   HEADER_OFFSET_VCPU_COUNT,
   HEADER_OFFSET_VMAS_BASE,
   HEADER_OFFSET_WALK_CACHES_BASE,
+  TLB_ENTRY_SHIFT,
+  TLB_GENERATION,
   type Note,
 } from "../core/layout.generated.js";
 import { PROFILES, type ProfileName } from "../core/profiles.js";
@@ -99,12 +104,14 @@ export class Setup {
       profile: options.profile,
       switches: PROFILES[options.profile].switches,
       rulesOff: options.without,
+      generation: this.machine.memslots.generation,
       slots: this.machine.memslots.list().map(({ id, gpa, hva, length }) => ({
         id,
         baseGfn: gpa >> 12n,
         npages: length >> 12n,
         hva,
       })),
+      balanced: scenario.balanced !== false,
     };
     const { sites } = this.explored;
     this.ground = {
@@ -112,6 +119,7 @@ export class Setup {
       base: runner.words.slice(0, bare.size >>> 2),
       ignored: wordsOfActors(bare, ACTOR_STATS, ACTOR_WALK),
       scratch: scratchWords(bare),
+      canonical: (own, isCell) => canonicalTlbs(own, isCell, bare, this.ground.base),
       internal: internalWords(bare),
       isAtomic: (site) => sites[site]?.atomic ?? true,
       watchedFrom: bare.pagesBase,
@@ -245,6 +253,46 @@ function scratchWords(bare: MachineLayout): (word: number) => boolean {
   const root = wordsOfActors(bare, FAULT_ROOT, FAULT_ROOT + 4);
   const managed = wordsOfActors(bare, FAULT_MANAGED, FAULT_MANAGED + 4);
   return (word) => walk(word) || (fault(word) && !root(word) && !managed(word));
+}
+
+/**
+ * The words of an actor with its TLB generations counted from the start again: they are compared with each other and with
+ * nothing else, so that TLBs that have been emptied once and twice are the same. `own` holds word and value in turn.
+ */
+function canonicalTlbs(
+  own: readonly number[],
+  isCell: (word: number) => boolean,
+  bare: MachineLayout,
+  base: Int32Array,
+): readonly number[] {
+  const values = new Map<number, number>();
+  for (let i = 0; i < own.length; i += 2) values.set(own[i]!, own[i + 1]!);
+  const get = (word: number): number => values.get(word) ?? base[word]!;
+  const set = (word: number, value: number): void => {
+    if (value === base[word]) values.delete(word);
+    else values.set(word, value);
+  };
+  const entries = bare.tlbEntries + bare.tlbLargeEntries;
+  for (let v = 0; v < bare.vcpuCount; v++) {
+    const block = bare.actorsBase + v * ACTOR_SIZE;
+    const generation = (block + CPU_GENERATION) >>> 2;
+    const kept = (block + CPU_KEPT_GENERATION) >>> 2;
+    const invalidations = (block + CPU_INVALIDATIONS) >>> 2;
+    if ([generation, kept, invalidations].some(isCell)) continue; // another actor looks at them
+    set(invalidations, base[invalidations]!);
+    const oldest = get(kept);
+    const shift = oldest - base[kept]!;
+    if (shift === 0) continue;
+    set(kept, base[kept]!);
+    set(generation, get(generation) - shift);
+    for (let i = 0; i < entries; i++) {
+      const entry = (bare.tlbsBase + ((v * entries + i) << TLB_ENTRY_SHIFT)) >>> 2;
+      const made = entry + (TLB_GENERATION >>> 2);
+      if (get(made) >= oldest) set(made, get(made) - shift);
+      else for (let k = 0; k < 1 << (TLB_ENTRY_SHIFT - 2); k++) set(entry + k, 0);
+    }
+  }
+  return [...values].sort(([a], [b]) => a - b).flat();
 }
 
 /** True for words inside a processor: its registers, its TLB and its caches of table addresses. */
