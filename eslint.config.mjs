@@ -81,22 +81,56 @@ export default tseslint.config(
   ),
   layer("assembly/kvm/**", "\\.\\./(guest|drive|abi)/", "KVM does not know its guests"),
   layer("assembly/guest/**", "\\.\\./(host|drive|abi)/", "a guest kernel knows its vCPU, not the host"),
-  layer("src/core/**", "\\.\\./(machine|workers|measure|report|cli|trace)/", "core knows only the module"),
+  layer(
+    "src/core/**",
+    "\\.\\./(machine|workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/",
+    "core knows only the module",
+  ),
   layer(
     "src/machine/**",
-    "\\.\\./(workers|measure|report|cli|trace)/|piscina|commander",
+    "\\.\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/|piscina|commander",
     "machine is for any embedder",
   ),
-  layer("src/workers/**", "\\.\\./(measure|report|cli|trace)/|commander", "workers know the machine"),
+  layer(
+    "src/workers/**",
+    "\\.\\./(measure|report|cli|trace|explore|invariants|scenarios|verify)/|commander",
+    "workers know the machine",
+  ),
+  layer(
+    "src/invariants/**",
+    "\\.\\./(machine|workers|measure|report|cli|trace|scenarios|verify)/|explore/(?!trace\\.js)|piscina|commander",
+    "checkers know events and the layout of a machine, nothing of who explores it",
+  ),
+  layer(
+    "src/explore/**",
+    "\\.\\./(workers|measure|report|cli|trace|scenarios|verify)/|piscina|commander",
+    "explore knows the machine and the checkers, not the scenarios, and runs in one thread",
+  ),
+  layer(
+    "src/scenarios/**",
+    "\\.\\./(workers|measure|report|cli|trace|invariants|verify)/|piscina|commander",
+    "scenarios are written with what a user has as well",
+  ),
   layer(
     "src/report/**",
-    "\\.\\./(core|machine|workers|measure|cli|trace)/|piscina|commander",
-    "report renders and computes what it is given: it knows only errors",
+    "\\.\\./(core|machine|workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
+      "|explore/(?!(trace|words|names)\\.js)",
+    "report renders and computes what it is given: it knows errors, and the words for an execution",
   ),
   layer(
     "src/trace/**",
-    "\\.\\./(core|machine|workers|measure|report|cli)/|piscina|commander",
+    "\\.\\./(core|machine|workers|measure|report|cli|explore|invariants|scenarios|verify)/|piscina|commander",
     "trace reads files: it knows only errors",
   ),
-  layer("src/measure/**", "\\.\\./cli/|commander", "measure knows no command line"),
+  layer(
+    "src/measure/**",
+    "\\.\\./(cli|explore|invariants|scenarios|verify)/|commander",
+    "measure knows no command line",
+  ),
+  layer("src/verify/**", "\\.\\./(cli|measure|workers|trace)/|commander", "verify knows no command line"),
+  layer(
+    "src/index.ts",
+    "\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/|piscina|commander",
+    "the library entry is for any embedder",
+  ),
 );

@@ -1,6 +1,7 @@
 /** Exit codes of the command, and how a failure becomes one. */
 
 import { GuestMmuError, type GuestMmuErrorCode } from "../errors.js";
+import type { ExploreOutcome } from "../verify/outcome.js";
 
 export const ExitCode = {
   /** Held; done; all as expected. */
@@ -19,6 +20,14 @@ export const ExitCode = {
   Interrupted: 130,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** Of the commands that explore. */
+export const EXPLORE_EXIT_CODES: Readonly<Record<ExploreOutcome, ExitCode>> = {
+  held: ExitCode.Done,
+  violation: ExitCode.Violation,
+  inconclusive: ExitCode.Inconclusive,
+  interrupted: ExitCode.Interrupted,
+};
 
 /** Where an error is not the user's to correct. Everything else is usage. */
 const NOT_USAGE: Partial<Record<GuestMmuErrorCode, ExitCode>> = {

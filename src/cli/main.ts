@@ -4,8 +4,11 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addBench } from "./bench.js";
+import { addClaims } from "./claims.js";
 import { addDoctor } from "./doctor.js";
+import { addExplore } from "./explore.js";
 import { ExitCode, reportFailure } from "./exit.js";
+import { addRules } from "./rules.js";
 import { guardStandardStreams } from "./stdout.js";
 
 guardStandardStreams();
@@ -26,15 +29,20 @@ const program = new Command("guestmmu")
     `
 Examples:
   guestmmu doctor                            can this machine run it?
+  guestmmu claims                            what held, and what did not, of a discussion in November 2019
+  guestmmu explore fault-vs-dontneed --without RetryUnderLock
   guestmmu bench --quick                     first figures within two seconds
   guestmmu bench                             the default matrix, about 15 s
   guestmmu bench --trace examples/ls.lackey  a real process faults its pages in
 
-Exit codes: 0 done, 1 violation found, 2 usage or unfit machine, 3 threshold missed,
+Exit codes: 0 done or held, 1 violation found, 2 usage or unfit machine, 3 threshold missed,
             4 inconclusive, 70 internal error, 130 interrupted.
 guestmmu COMMAND --help tells all about a command.`,
   );
 
+addClaims(program);
+addExplore(program);
+addRules(program);
 addBench(program);
 addDoctor(program);
 

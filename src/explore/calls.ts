@@ -1,6 +1,6 @@
 /** Calls of the core for programs of actors: each with a text that a counterexample shows. */
 
-import { Access, VmaFlag } from "../core/layout.generated.js";
+import { Access, FaultResult, VmaFlag } from "../core/layout.generated.js";
 import { type ScenarioActor } from "./scenario.js";
 import { type Call, type CallResult, type Program } from "./program.js";
 import { type ActorKind } from "./trace.js";
@@ -35,6 +35,30 @@ export function vcpuCalls(v: number) {
   };
 }
 
+/** A fault of vCPU `v` in its steps (lab build): what `vcpuCalls` do between exit and entry, without guest mode. */
+export function faultCalls(v: number) {
+  return {
+    begin: (gpa: bigint, write = true) =>
+      call("labFaultBegin", `faults at gpa ${hex(gpa)}`, v, gpa, write ? 1 : 0),
+    snapshot: () => call("labSnapshot", "takes its snapshot of the sequence", v),
+    resolve: () => call("labResolve", "looks slot and page up", v),
+    commit: () => call("labCommit", "checks and installs", v),
+    end: () => call("labFaultEnd", "ends the fault", v),
+  };
+}
+
+/** One attempt at a fault, from begin to end; a step that says to retry ends it. */
+export function faultOnce(v: number, gpa: bigint, write = true): Program {
+  const calls = faultCalls(v);
+  return function* () {
+    yield calls.begin(gpa, write);
+    yield calls.snapshot();
+    const resolved = yield calls.resolve();
+    if (resolved === FaultResult.Continue) yield calls.commit();
+    yield calls.end();
+  };
+}
+
 const PROTECTION = { "r--": VmaFlag.Read, "rw-": VmaFlag.Read | VmaFlag.Write, "---": 0 } as const;
 
 /** What the host thread with block `h` does in the VMM's address space. */
@@ -61,5 +85,43 @@ export function hostCalls(h: number) {
     addMemslot: (id: number, gpa: bigint, length: bigint, hva: bigint) =>
       call("kvmSetMemslot", `adds memslot ${id}`, h, id, gpa >> 12n, length >> 12n, hva, 0),
     deleteMemslot: (id: number) => call("kvmSetMemslot", `deletes memslot ${id}`, h, id, 0n, 0n, 0n, 0),
+    /** The slot's own length and address: only its gpa changes. */
+    moveMemslot: (id: number, gpa: bigint, length: bigint, hva: bigint) =>
+      call(
+        "kvmSetMemslot",
+        `moves memslot ${id} to gpa ${hex(gpa)}`,
+        h,
+        id,
+        gpa >> 12n,
+        length >> 12n,
+        hva,
+        0,
+      ),
+    leaf: (gpa: bigint) => call("kvmLeaf", `looks for the SPTE of gpa ${hex(gpa)}`, h, gpa >> 12n),
+    invalidateStart: (hva: bigint, length: bigint) =>
+      call(
+        "labInvalidateStart",
+        `invalidate_range_start of ${hex(hva)}, ${length} bytes`,
+        h,
+        hva,
+        hva + length,
+      ),
+    invalidateEnd: (hva: bigint, length: bigint) =>
+      call("labInvalidateEnd", `invalidate_range_end of ${hex(hva)}, ${length} bytes`, h, hva, hva + length),
   };
+}
+
+const ACCESS_NAMES = { read: Access.Read, write: Access.Write } as const;
+
+/** What the page walker of vCPU `vcpu` does by itself; it has the block `h` of a host thread. */
+export function hardwareCalls(h: number, vcpu: number) {
+  return {
+    speculate: (gpa: bigint, access: keyof typeof ACCESS_NAMES) =>
+      call("labSpeculate", `walks for a ${access} at gpa ${hex(gpa)}`, h, vcpu, gpa, ACCESS_NAMES[access]),
+  };
+}
+
+/** What the thread that ends RCU grace periods does; it has the block `h` of a host thread. */
+export function graceCalls(h: number) {
+  return { free: () => call("labRcuGrace", "frees tables whose grace period is over", h) };
 }

@@ -71,7 +71,7 @@ const enum Asyncify {
 /** Bytes for the Asyncify buffer: far more than the deepest call takes. */
 const STACK_SIZE = 65536;
 /** Accesses without a suspension after which a run counts as endless. */
-const ACCESSES_MAX = 5_000_000;
+const ACCESSES_MAX = 500_000;
 
 export class Runner {
   readonly memory: WebAssembly.Memory;
@@ -251,7 +251,6 @@ export class Runner {
       }
     }
     this.#order = -1;
-    this.#barriers = 0;
     watcher.touched(site, address, size, kind !== "load");
     return pointer;
   }

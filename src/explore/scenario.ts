@@ -38,6 +38,12 @@ export interface Judgement {
   readonly objection?: string | undefined;
 }
 
+/** A rule, and the profiles on which something depends on it. Default: those in whose protocol it has a place. */
+export interface RuleOnProfiles {
+  readonly rule: RuleName;
+  readonly profiles?: readonly ProfileName[];
+}
+
 /** A scenario as it is written. */
 export interface ScenarioSpec<T> {
   /** What happens, and what could go wrong: a paragraph. */
@@ -51,7 +57,7 @@ export interface ScenarioSpec<T> {
   /** Profiles on which it is known not to hold, although no rule is left out: what that kernel got wrong. */
   readonly brokenOn?: readonly ProfileName[];
   /** Rules without which it does not hold. */
-  readonly brokenWithout?: readonly RuleName[];
+  readonly brokenWithout?: readonly (RuleName | RuleOnProfiles)[];
   /** Number in the list of claims or of defects that it decides: "C2", "Z31". */
   readonly decides?: readonly string[];
   /** Where the actors may differ in what they see of memory: set for scenarios whose point is a barrier. */

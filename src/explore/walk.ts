@@ -29,6 +29,9 @@ export function apply(automata: Automata, state: Int32Array, t: number): void {
   }
 }
 
+/** Steps of one execution at random: one that goes round for ever must not keep the search waiting. */
+const STEPS_MAX = 5_000;
+
 /** Runs executions, most of the time with the same actor, so that the automata learn what is shared early on. */
 export function warmUp(automata: Automata, executions: number, seed: number): void {
   const { start } = automata;
@@ -39,7 +42,7 @@ export function warmUp(automata: Automata, executions: number, seed: number): vo
     // Long stretches at first, short ones later: 1 to 64 steps on average.
     const stay = 1 << (6 - (i % 7));
     let a = random.below(n);
-    for (let steps = 0; steps < 100_000; steps++) {
+    for (let steps = 0; steps < STEPS_MAX; steps++) {
       const only = forcedActor(automata, state);
       if (only >= 0) a = only;
       else if (random.below(stay) === 0 || !automata.enabled(state, a)) {

@@ -43,6 +43,10 @@ export interface MachineFacts {
   readonly switches: readonly string[];
   readonly rulesOff: readonly RuleName[];
   readonly slots: readonly SlotFacts[];
+  /** Generation of these memslots: of what is published later, the events tell a higher one. */
+  readonly generation: number;
+  /** False if references may rightly be held when every actor is done. Default true. */
+  readonly balanced?: boolean;
 }
 
 /** An objection: one sentence with the numbers that matter, no final full stop. */

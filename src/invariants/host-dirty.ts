@@ -2,7 +2,7 @@
  * I8b: what is stored to a page is neither lost with the page's file nor forgotten by the host.
  *
  * Holds: nobody stores to a page that has lost its file and has no new one; a page that was stored to through an SPTE, a
- * map or a pfn cache is marked dirty before it is freed, taken from its file, or its map is dropped.
+ * map or a pfn cache is marked dirty before it is freed, taken from its file, or put by whoever dropped its map.
  * Broken by: kvm_vcpu_map, then truncate of a page-cache file, then a store through the map: the store is dropped although
  * the reference is correct (expected of E2019: a report, not a defect of the core). An unmap that does not mark.
  * Does not see: that a page was cleaned (no event), stores of the process itself and of devices as dirtying.
@@ -11,7 +11,7 @@
 import { Note } from "../core/layout.generated.js";
 import { type CheckedEvent, type Checker, type MachineFacts, type Objection } from "./checker.js";
 import { framesOf, pfnOf, useOf } from "./decode.js";
-import { excluding, including, object, put, drop, EMPTY, type Numbers, type Table } from "./ghost.js";
+import { excluding, including, object, put, remap, drop, EMPTY, type Numbers, type Table } from "./ghost.js";
 
 export type Dirt = {
   /** Frames of each block of more than one, by pfn of the head: marks are on heads. */
@@ -20,6 +20,10 @@ export type Dirt = {
   readonly dirty: Numbers;
   readonly stored: Numbers;
   readonly orphans: Numbers;
+  /** Heads that each vCPU has stored to through a map, and that are not marked since. */
+  readonly mapped: Table<Numbers>;
+  /** Of these, the one whose map it has dropped, until it puts what the map held. */
+  readonly dropping: Table<number>;
 };
 
 function headOf(state: Dirt, pfn: number): number {
@@ -45,12 +49,35 @@ function store(state: Dirt, event: CheckedEvent, facts: MachineFacts): Dirt | Ob
   }
   const head = headOf(state, pfn);
   if (event.kind === Note.DmaUse || pfn < 0 || state.dirty.includes(head)) return state;
-  return { ...state, stored: including(state.stored, head) };
+  const stored = including(state.stored, head);
+  if (event.kind !== Note.MapUse) return { ...state, stored };
+  const vcpu = event.detail;
+  return { ...state, stored, mapped: put(state.mapped, vcpu, including(state.mapped[vcpu] ?? [], head)) };
+}
+
+/** The state after a page was marked. */
+function marked(state: Dirt, head: number): Dirt {
+  return {
+    ...state,
+    dirty: including(state.dirty, head),
+    stored: excluding(state.stored, head),
+    mapped: remap(state.mapped, (heads) => {
+      const left = excluding(heads, head);
+      return left.length === 0 ? undefined : left;
+    }),
+    dropping: remap(state.dropping, (one) => (one === head ? undefined : one)),
+  };
 }
 
 function forgotten(state: Dirt, pfn: number, what: string): Objection | null {
   if (!state.stored.includes(headOf(state, pfn))) return null;
   return object(`${what} pfn ${pfn}, which was stored to and is not marked dirty`);
+}
+
+/** A reference or pin is dropped: if it was that of a map that was stored through, the page has to be marked by now. */
+function givenBack(state: Dirt, { actor, a }: CheckedEvent): Dirt | Objection {
+  if (state.dropping[actor] !== Number(a)) return state;
+  return object(`vCPU ${actor} unmapped pfn ${a}, which was stored to and is not marked dirty`);
 }
 
 export const hostDirty: Checker<Dirt> = {
@@ -69,13 +96,15 @@ export const hostDirty: Checker<Dirt> = {
     Note.FileAdd,
     Note.FileRemove,
     Note.MapDropped,
+    Note.PinDropped,
+    Note.PagePut,
   ],
-  initial: () => ({ blocks: EMPTY, dirty: [], stored: [], orphans: [] }),
+  initial: () => ({ blocks: EMPTY, dirty: [], stored: [], orphans: [], mapped: EMPTY, dropping: EMPTY }),
   step(state, event, facts) {
     const pfn = Number(event.a);
     switch (event.kind) {
       case Note.PageDirty:
-        return { ...state, dirty: including(state.dirty, pfn), stored: excluding(state.stored, pfn) };
+        return marked(state, pfn);
       case Note.PageAlloc: {
         const { first, count } = framesOf(event);
         return count === 1 ? state : { ...state, blocks: put(state.blocks, first, count) };
@@ -85,9 +114,9 @@ export const hostDirty: Checker<Dirt> = {
         if (found) return found;
         const { first, count } = framesOf(event);
         return {
+          ...state,
           blocks: drop(state.blocks, first),
           dirty: excluding(state.dirty, first),
-          stored: state.stored,
           orphans: state.orphans.filter((p) => p < first || p >= first + count),
         };
       }
@@ -99,8 +128,14 @@ export const hostDirty: Checker<Dirt> = {
           orphans: including(state.orphans, pfn),
           stored: excluding(state.stored, headOf(state, pfn)),
         };
-      case Note.MapDropped:
-        return forgotten(state, pfn, `vCPU ${event.detail} unmapped`) ?? state;
+      case Note.MapDropped: {
+        const head = headOf(state, pfn);
+        const owed = state.mapped[event.detail]?.includes(head) ?? false;
+        return owed ? { ...state, dropping: put(state.dropping, event.actor, head) } : state;
+      }
+      case Note.PinDropped:
+      case Note.PagePut:
+        return givenBack(state, event);
       default:
         return store(state, event, facts);
     }

@@ -8,27 +8,40 @@
  * Broken by: memslots that change between start and end; a range added after the zap, which may yield; a range that is
  * overwritten instead of extended.
  * Does not see: the sequence number (its effect shows in translations.ts), memslots that were not there when the
- * exploration began.
+ * exploration began, the range of an invalidation during whose start they change, or that starts after that.
  */
 
 import { KVM_MMU_LOCK, Note } from "../core/layout.generated.js";
 import { type CheckedEvent, type Checker, type MachineFacts, type Objection } from "./checker.js";
 import { gfnsOf, signed } from "./decode.js";
-import { drop, EMPTY, hex, object, put, type Table } from "./ghost.js";
+import { drop, EMPTY, hex, object, put, remap, type Table } from "./ghost.js";
 import { rangeOf } from "./windows.js";
 
 const STARTING = 0;
 const OPEN = 1;
 const ENDING = 2;
 
-/** hva pages, phase, whether in_progress and the active count are raised for it. */
-export type Pair = readonly [first: number, end: number, phase: number, raised: number, active: number];
+const RAISED = 3;
+const ACTIVE = 4;
+const KNOWN = 5;
+
+/** hva pages, phase, whether in_progress and the active count are raised for it, whether its memslots are known. */
+export type Pair = readonly [
+  first: number,
+  end: number,
+  phase: number,
+  raised: number,
+  active: number,
+  known: number,
+];
 
 export type RetryState = {
   /** Invalidations of each actor, the innermost last. */
   readonly pairs: Table<readonly Pair[]>;
   /** Range union while something is open: first gfn and the one behind the last; null: sentinel. */
   readonly range: readonly [first: number, end: number] | null;
+  /** Memslots have changed since the exploration began. */
+  readonly changed: boolean;
 };
 
 function all(state: RetryState): Pair[] {
@@ -56,7 +69,10 @@ function notified(state: RetryState, event: CheckedEvent): RetryState | Objectio
     pair[0] === first && pair[1] === end && pair[2] === phase;
   switch (event.kind) {
     case Note.NotifyStart: {
-      const pairs = [...(state.pairs[event.actor] ?? []), [first, end, STARTING, 0, 0] as const];
+      const pairs = [
+        ...(state.pairs[event.actor] ?? []),
+        [first, end, STARTING, 0, 0, state.changed ? 0 : 1] as const,
+      ];
       return { ...state, pairs: put(state.pairs, event.actor, pairs) };
     }
     case Note.NotifyStarted:
@@ -65,7 +81,7 @@ function notified(state: RetryState, event: CheckedEvent): RetryState | Objectio
           state,
           event.actor,
           (p) => same(p, STARTING),
-          ([a, b, , r, c]) => [a, b, OPEN, r, c],
+          (p) => p.with(2, OPEN) as unknown as Pair,
         ) ?? state
       );
     default: {
@@ -74,7 +90,7 @@ function notified(state: RetryState, event: CheckedEvent): RetryState | Objectio
         state,
         event.actor,
         (p) => same(p, OPEN),
-        ([a, b, , r, c]) => (r || c ? [a, b, ENDING, r, c] : null),
+        (p) => (p[RAISED] || p[ACTIVE] ? (p.with(2, ENDING) as unknown as Pair) : null),
       );
       return (
         next ??
@@ -85,9 +101,6 @@ function notified(state: RetryState, event: CheckedEvent): RetryState | Objectio
     }
   }
 }
-
-const RAISED = 3;
-const ACTIVE = 4;
 
 /** A count was written: it moved by one, for the right invalidation of this actor. */
 function counted(
@@ -134,8 +147,8 @@ function counted(
 
 /** mmu_lock is given up: the union has what faults must not map. */
 function uncovered(state: RetryState, facts: MachineFacts): Objection | null {
-  for (const [first, end, phase, raised] of all(state)) {
-    if (raised === 0 || phase === ENDING) continue;
+  for (const [first, end, phase, raised, , known] of all(state)) {
+    if (raised === 0 || phase === ENDING || known === 0) continue;
     const ranges = gfnsOf(facts, first, end);
     if (ranges.length === 0) continue;
     const out = ranges.find(
@@ -151,6 +164,15 @@ function uncovered(state: RetryState, facts: MachineFacts): Objection | null {
   return null;
 }
 
+/** Memslots were published: which ones an invalidation that is starting meets, nobody can say from here on. */
+function republished(state: RetryState, event: CheckedEvent, facts: MachineFacts): RetryState {
+  if (Number(event.a) < facts.generation) return state; // while the machine was set up
+  const pairs = remap(state.pairs, (list) =>
+    list.map((pair) => (pair[2] === STARTING ? (pair.with(KNOWN, 0) as unknown as Pair) : pair)),
+  );
+  return { ...state, pairs, changed: true };
+}
+
 export const retryState: Checker<RetryState> = {
   name: "open-invalidations-are-counted",
   invariants: ["I14"],
@@ -164,14 +186,17 @@ export const retryState: Checker<RetryState> = {
     Note.ActiveCount,
     Note.Range,
     Note.LockDropped,
+    Note.SlotsPublished,
   ],
-  initial: () => ({ pairs: EMPTY, range: null }),
+  initial: () => ({ pairs: EMPTY, range: null, changed: false }),
   step(state, event, facts) {
     switch (event.kind) {
       case Note.InProgress:
         return counted(state, event, RAISED);
       case Note.ActiveCount:
         return counted(state, event, ACTIVE);
+      case Note.SlotsPublished:
+        return republished(state, event, facts);
       case Note.Range:
         return { ...state, range: event.a < event.b ? [Number(event.a), Number(event.b)] : null };
       case Note.LockDropped:

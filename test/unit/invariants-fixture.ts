@@ -50,6 +50,7 @@ export const FACTS: MachineFacts = {
   profile: "v6.13",
   switches: ["MmuRwLock", "RangeRetry", "BeginOnlyOnOverlap", "PreCheck"],
   rulesOff: [],
+  generation: 2,
   slots: [
     { id: 0, baseGfn: BigInt(GFN), npages: 8n, hva: BigInt(HVA) << 12n },
     { id: 1, baseGfn: 0x200n, npages: 1024n, hva: 0x20000n << 12n },

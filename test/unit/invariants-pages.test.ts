@@ -214,10 +214,18 @@ describe("dirt", () => {
     expect(judge(any(hostDirty), [alloc(7), guestUse(GFN, 7, true), free(7)])).toBe(
       "the host freed pfn 7, which was stored to and is not marked dirty",
     );
-    expect(judge(any(hostDirty), [mapTaken(7, GFN), mapUse(7), mapDropped(7, GFN)])).toBe(
-      "vCPU 0 unmapped pfn 7, which was stored to and is not marked dirty",
-    );
-    expect(judge(any(hostDirty), [mapTaken(7, GFN), mapUse(7), dirty(7), mapDropped(7, GFN)])).toBe(null);
+  });
+  test("marked by whoever drops a map, before he puts what it held", () => {
+    const used = [mapTaken(7, GFN), mapUse(7)];
+    const text = "vCPU 0 unmapped pfn 7, which was stored to and is not marked dirty";
+    expect(judge(any(hostDirty), [...used, mapDropped(7, GFN), putRef(7, 1)])).toBe(text);
+    expect(judge(any(hostDirty), [...used, mapDropped(7, GFN), pinDropped(7)])).toBe(text);
+    expect(judge(any(hostDirty), [...used, dirty(7), mapDropped(7, GFN), putRef(7, 1)])).toBe(null);
+    expect(judge(any(hostDirty), [...used, mapDropped(7, GFN), dirty(7), putRef(7, 1)])).toBe(null);
+  });
+  test("another vCPU that only read through its map marks nothing", () => {
+    const both = [mapTaken(7, GFN), mapTaken(7, GFN, 1), mapUse(7), mapUse(7, false, 1)];
+    expect(judge(any(hostDirty), [...both, mapDropped(7, GFN, 1), putRef(7, 2, 1)])).toBe(null);
   });
   test("marks are on heads", () => {
     expect(

@@ -92,6 +92,26 @@ describe("retry state", () => {
       "the range is 0x104 to 0x105",
     );
   });
+  test("a range is not missed where the memslots have changed", () => {
+    const published = event(Note.SlotsPublished, 3, 0, { actor: 3 });
+    const begun = [start(HVA), active(1), inProgress(1)];
+    expect(judge(any(retryState), [published, ...begun, drop, started(HVA), ...closed])).toBe(null);
+    expect(
+      judge(any(retryState), [
+        start(HVA),
+        published,
+        active(1),
+        inProgress(1),
+        drop,
+        started(HVA),
+        ...closed,
+      ]),
+    ).toBe(null);
+    expect(judge(any(retryState), [event(Note.SlotsPublished, 1, 0), ...begun, drop])).toContain(
+      "the range is empty",
+    );
+    expect(judge(any(retryState), [...begun, started(HVA), published, drop])).toContain("the range is empty");
+  });
   test("raised outside of a start, ended twice, never ended", () => {
     expect(judge(any(retryState), [inProgress(1)])).toContain("outside of a start");
     expect(judge(any(retryState), [end(HVA)])).toContain("that it had not started");

@@ -230,9 +230,16 @@ describe("memslots", () => {
     expect(judge(any(memslots), [spte(GFN, 7), deleted])).toBe(
       "gfn 0x100 is mapped to pfn 7 under root 50 after its memslot was deleted",
     );
-    expect(judge(any(memslots), [gpcValid(HVA + 1, 7), deleted])).toBe(
-      "pfn cache 0 is valid for gfn 0x101 after its memslot was deleted",
+  });
+  test("a pfn cache of a deleted slot stays valid and is not used", () => {
+    const cached = [hostLeaf(HVA + 1, 7), gpcValid(HVA + 1, 7)];
+    expect(judge(any(memslots), [...cached, gpcUse(7), deleted])).toBe(null);
+    expect(judge(any(memslots), [...cached, deleted, gpcUse(7)])).toBe(
+      "pfn cache 0 was used for gfn 0x101 after its memslot was deleted",
     );
+    expect(judge(any(memslots), [...cached, deleted, published, gpcUse(7)])).toBe(null);
+  });
+  test("nothing is mapped where a slot was deleted", () => {
     expect(judge(any(memslots), [deleted, spte(GFN, 7)])).toBe(
       "gfn 0x100 was mapped to pfn 7 after its memslot was deleted",
     );

@@ -1,0 +1,150 @@
+/** Runs explorations in threads, a few at a time, and shows how far they are. */
+
+import { availableParallelism } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
+import { Piscina } from "piscina";
+import { GuestMmuError } from "../errors.js";
+import { startProgress } from "../report/progress.js";
+import { formatCount, formatDurationNs, formatRate } from "../report/units.js";
+import { progressBuffer, readProgress, type Answer, type Job, type JobResult, type Task } from "./jobs.js";
+
+const ENTRY = new URL("./worker.js", import.meta.url).href;
+const PROGRESS_MS = 250;
+/** What a thread may take to load before nobody waits for it any more. */
+const LOADING_MS = 5_000;
+const NO_TASK = null as unknown as Task;
+
+/** What came of all jobs, in their order. */
+export interface RunOutcome {
+  readonly results: readonly JobResult[];
+  /** Ctrl-C came. */
+  readonly interrupted: boolean;
+  readonly milliseconds: number;
+}
+
+/** How jobs are run. */
+export interface RunSettings {
+  /** Explorations at a time. Default: as many as there are processors. */
+  readonly maxWorkers?: number;
+  /** Called with each result as it comes. */
+  readonly onResult?: (result: JobResult, index: number) => void;
+}
+
+/**
+ * Explores each job in a thread. The first Ctrl-C stops them, and what is known by then is returned; the second one ends
+ * the process. A job that cannot be explored has its error in its result.
+ */
+export async function runJobs(jobs: readonly Job[], settings: RunSettings = {}): Promise<RunOutcome> {
+  const began = performance.now();
+  const threads = Math.max(1, Math.min(jobs.length, settings.maxWorkers ?? availableParallelism()));
+  const stop = new SharedArrayBuffer(4);
+  let interrupted = false;
+  const onSignal = (): void => {
+    interrupted = true;
+    Atomics.store(new Int32Array(stop), 0, 1);
+  };
+  process.once("SIGINT", onSignal);
+  process.once("SIGTERM", onSignal);
+  const piscina = new Piscina<Task, Answer>({
+    filename: ENTRY,
+    minThreads: threads,
+    maxThreads: threads,
+    idleTimeout: Infinity,
+    concurrentTasksPerWorker: 1,
+    atomics: "disabled",
+  });
+  piscina.on("error", () => undefined);
+  // Node 20 aborts the process if a thread is terminated while it loads a module.
+  const allLoaded = Promise.allSettled(
+    Array.from({ length: threads }, () => piscina.run(NO_TASK, { name: "ready" })),
+  );
+  const view = new View(jobs);
+  try {
+    const results = await Promise.all(
+      jobs.map(async (job, index) => {
+        const answer = await answerOf(
+          piscina,
+          { job, progress: view.buffers[index]!, stop },
+          () => interrupted,
+        );
+        const result = resultOf(job, answer);
+        view.finished(index);
+        settings.onResult?.(result, index);
+        return result;
+      }),
+    );
+    return { results, interrupted, milliseconds: performance.now() - began };
+  } finally {
+    view.stop();
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+    await Promise.race([allLoaded, delay(LOADING_MS, undefined, { ref: false })]);
+    await piscina.destroy();
+  }
+}
+
+async function answerOf(
+  piscina: Piscina<Task, Answer>,
+  task: Task,
+  interrupted: () => boolean,
+): Promise<Answer> {
+  try {
+    return await piscina.run(task);
+  } catch (cause) {
+    if (interrupted()) return { error: null };
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const error = new GuestMmuError("WORKER_DIED", {
+      message: `The thread that explored ${task.job.scenario} died (${why}).`,
+      hint: "Where memory ran out, give the scenario fewer actors or calls, or set --max-states.",
+      cause,
+    });
+    return { error: error.toJSON() };
+  }
+}
+
+function resultOf(job: Job, answer: Answer): JobResult {
+  if ("error" in answer) return { job, verdict: null, scope: null, holds: "", error: answer.error };
+  return { job, ...answer, error: null };
+}
+
+/** What runs now, in lines on a terminal. */
+class View {
+  readonly buffers: readonly SharedArrayBuffer[];
+  readonly #jobs: readonly Job[];
+  readonly #done = new Set<number>();
+  readonly #progress = startProgress();
+  readonly #timer: NodeJS.Timeout | null;
+
+  constructor(jobs: readonly Job[]) {
+    this.#jobs = jobs;
+    this.buffers = jobs.map(progressBuffer);
+    this.#timer = this.#progress.active
+      ? setInterval(() => this.#progress.update(() => this.#lines()), PROGRESS_MS)
+      : null;
+  }
+
+  finished(index: number): void {
+    this.#done.add(index);
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#progress.stop();
+  }
+
+  #lines(): string[] {
+    const running = this.#jobs.flatMap(({ scenario, options }, index) => {
+      const report = this.#done.has(index) ? null : readProgress(this.buffers[index]!);
+      if (report === null) return [];
+      const { phase, states, ends, depth, milliseconds } = report;
+      const seconds = Math.max(0.001, milliseconds / 1000);
+      const without = options.without.length > 0 ? ` without ${options.without.join(", ")}` : "";
+      return [
+        `  ${scenario} ${options.profile}${without}: ${phase}, ${formatCount(states)} states, ` +
+          `${formatRate(states / seconds)} states, ${formatRate(ends / seconds)} ends, depth ${depth}, ` +
+          formatDurationNs(milliseconds * 1e6),
+      ];
+    });
+    return [`${this.#done.size} of ${this.#jobs.length} done`, ...running];
+  }
+}

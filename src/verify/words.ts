@@ -1,0 +1,132 @@
+/** What a verdict is worth, in words: what was explored, how, and within which bounds. */
+
+import { PROFILES } from "../core/profiles.js";
+import { type Verdict } from "../explore/explore.js";
+import { formatBytes, formatCount, formatCounted, formatDurationNs } from "../report/units.js";
+import { type Job, type JobResult, type Scope } from "./jobs.js";
+
+const LIMITS: Readonly<Record<Exclude<Verdict["limit"], null>, string>> = {
+  states: "the limit of states was reached (--max-states)",
+  depth: "the limit of depth was reached (--max-depth)",
+  time: "the time was over (--max-time)",
+  stopped: "it was interrupted",
+};
+
+/** Why a verdict is not conclusive; null for one that is. */
+export function limitInWords({ limit }: Verdict): string | null {
+  return limit === null ? null : LIMITS[limit];
+}
+
+/** `without RetryUnderLock, SeqChecked`, or `all rules`. */
+export function rulesInWords(without: readonly string[]): string {
+  return without.length === 0 ? "all rules" : `without ${without.join(", ")}`;
+}
+
+/** The probability that two different states had the same 64-bit fingerprint: at most n (n - 1) / 2^65. */
+export function collisionRisk(states: number): number {
+  return (states * Math.max(0, states - 1)) / 2 ** 65;
+}
+
+/** A probability as a power of ten: `below 1e-11`. */
+function riskInWords(states: number): string {
+  const risk = collisionRisk(states);
+  return risk === 0 ? "none" : `below 1e${Math.floor(Math.log10(risk)) + 1}`;
+}
+
+const MODELS: Readonly<Record<string, string>> = {
+  sc: "sequential consistency: an access is seen by all at once",
+  tso: "total store order: a store may be seen late by others",
+  weak: "weak: plain accesses may be reordered as the kernel's memory model allows",
+};
+
+/** Names of the profile, the rules, the model: what all depends on. */
+function settingLines(verdict: Verdict): [string, string][] {
+  const { profile, without, build, model } = verdict;
+  return [
+    ["profile", `${profile}, ${PROFILES[profile].says}`],
+    ["rules", without.length === 0 ? "all in force" : `${without.join(", ")} left out, all others in force`],
+    [
+      "module",
+      build === "lab"
+        ? "lab (the same source as the release module, with rules and events)"
+        : "release, as shipped",
+    ],
+    ["model", MODELS[model] ?? model],
+  ];
+}
+
+/** `vcpu0, host0; 1 page in 1 memslot; 256 frames`. */
+export function scopeInWords({ actors, pages, memslots, frames }: Scope): string {
+  return [
+    `${formatCounted(actors.length, "actor")} (${actors.join(", ")})`,
+    `${formatCounted(pages, "guest page")} in ${formatCounted(memslots, "memslot")}`,
+    `${formatCounted(frames, "host frame")}`,
+  ].join(", ");
+}
+
+/** How executions were chosen, and what follows from that. */
+export function strategyInWords({ options }: Job, verdict: Verdict): string {
+  switch (options.strategy) {
+    case "exhaustive": {
+      const all = "exhaustive: every order of the accesses to shared words, at every access, each state once";
+      if (verdict.verdict === "holds") return `${all}; ${formatCounted(verdict.cells, "word")} are shared`;
+      return verdict.limit === null && !options.all
+        ? `${all}, up to the first violation`
+        : `${all}, as far as it came`;
+    }
+    case "bounded":
+      return `bounded: every execution with at most ${formatCounted(options.bound ?? 2, "switch", "switches")}; what takes more is not shown`;
+    case "pct":
+      return "pct: random priorities; a violation is one, and no violation shows nothing";
+    case "random":
+      return "random: a violation is one, and no violation shows nothing";
+  }
+}
+
+function workLine(verdict: Verdict): string {
+  const { states, steps, ends, depth, runs, localStates, milliseconds } = verdict;
+  return (
+    `${formatCounted(states, "state")}, ${formatCounted(steps, "step")}, ${formatCounted(ends, "end")} of executions, ` +
+    `longest ${formatCounted(depth, "step")}; ${formatCounted(localStates, "local state")} of the actors learned in ` +
+    `${formatCounted(runs, "run")} of the core; ${formatDurationNs(milliseconds * 1e6)}`
+  );
+}
+
+function memoryLine({ bytes, states }: Verdict): string {
+  return (
+    `${formatBytes(bytes)} for the visited states, kept as 64-bit fingerprints: the risk that one was taken for ` +
+    `another is ${riskInWords(states)}`
+  );
+}
+
+/** Lines under a verdict, each with its label. */
+export function boundLines({ job, verdict, scope }: JobResult): [string, string][] {
+  if (verdict === null) return [];
+  const lines = settingLines(verdict);
+  if (scope !== null) lines.push(["scope", scopeInWords(scope)]);
+  lines.push(["strategy", strategyInWords(job, verdict)]);
+  lines.push(["limits", limitInWords(verdict) ?? "none was reached"]);
+  const outcomes = Object.entries(verdict.outcomes);
+  if (outcomes.length > 0) {
+    const texts = outcomes.map(([outcome, finals]) => `${outcome} (${formatCounted(finals, "final state")})`);
+    lines.push(["outcomes", texts.join(", ")]);
+  }
+  lines.push(["work", workLine(verdict)], ["memory", memoryLine(verdict)]);
+  return lines;
+}
+
+/** The verdict as a word, with what is to be thought of it. */
+export function verdictInWords({ job, verdict, error }: JobResult): string {
+  if (verdict === null) return error === null ? "not explored" : "error";
+  const { verdict: word } = verdict;
+  if (word === "inconclusive") return "inconclusive";
+  if (job.expected === null || word === job.expected) {
+    return word === "violated" && job.expected === "violated" ? "violated, as expected" : word;
+  }
+  return `${word.toUpperCase()}, expected: ${job.expected}`;
+}
+
+/** Number of states as a cell of a table. */
+export function statesCell(verdict: Verdict | null): string | null {
+  return verdict === null ? null : formatCount(verdict.states);
+}

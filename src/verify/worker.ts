@@ -1,0 +1,71 @@
+/** A thread that explores: Piscina calls the default export with each task. */
+
+import { GuestMmuError } from "../errors.js";
+import { explore, type Counterexample, type ExploreOptions, type Verdict } from "../explore/explore.js";
+import { type Scenario } from "../explore/scenario.js";
+import { Setup } from "../explore/setup.js";
+import { writeProgress, type Answer, type Job, type Scope, type Task } from "./jobs.js";
+import { scenarioOf } from "./sources.js";
+
+/** Answers that the thread has loaded this file. */
+export function ready(): true {
+  return true;
+}
+
+export default async function work({ job, progress, stop }: Task): Promise<Answer> {
+  const stopped = new Int32Array(stop);
+  if (Atomics.load(stopped, 0) !== 0) return { error: null };
+  try {
+    const scenario = await scenarioOf(job.source);
+    const options = {
+      ...job.options,
+      progress: (report) => {
+        writeProgress(progress, report);
+        return Atomics.load(stopped, 0) !== 0;
+      },
+    } satisfies ExploreOptions & Job["options"];
+    const scope = scopeOf(scenario, job);
+    const verdict = explore(scenario, options);
+    requireAnswered(job, verdict);
+    return {
+      verdict: { ...verdict, violations: verdict.violations.map((one) => repeatable(one, job)) },
+      scope,
+      holds: scenario.holds,
+    };
+  } catch (error) {
+    if (error instanceof GuestMmuError) return { error: error.toJSON() };
+    throw error;
+  }
+}
+
+/** What was not explored as it was asked must not pass for it. */
+function requireAnswered({ options }: Job, verdict: Verdict): void {
+  const { strategy = "exhaustive", model } = verdict as Verdict & { readonly strategy?: string };
+  if (strategy !== options.strategy)
+    throw unsupported(`strategy ${options.strategy}`, `This version answers with ${strategy}.`);
+  if (options.model !== undefined && model !== options.model)
+    throw unsupported(`memory model ${options.model}`, `This version answers with ${model}.`);
+}
+
+function unsupported(what: string, hint: string): GuestMmuError {
+  return new GuestMmuError("UNSUPPORTED", { message: `There is no ${what} for this scenario.`, hint });
+}
+
+/** The command that repeats it names the file that the scenario is in. */
+function repeatable(one: Counterexample, { source }: Job): Counterexample {
+  if (source.kind !== "file") return one;
+  const repeat = `guestmmu explore ${source.path} --replay ${one.token}`;
+  return { ...one, trace: { ...one.trace, repeat } };
+}
+
+function scopeOf(scenario: Scenario, { options }: Job): Scope {
+  const { machine, actors } = new Setup(scenario, options);
+  const slots = machine.memslots.list();
+  const scope = {
+    actors: actors.map(({ name }) => name),
+    frames: machine.configuration.frames,
+    memslots: slots.length,
+    pages: slots.reduce((sum, { length }) => sum + Number(length >> 12n), 0),
+  };
+  return scope;
+}

@@ -1,0 +1,296 @@
+// `guestmmu explore`, `claims` and `rules` as a user types them.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { RULES } from "../../src/core/rules.js";
+import { SCENARIOS } from "../../src/scenarios/index.js";
+import { guestmmu } from "./command.js";
+
+const RACE = "fault-vs-dontneed";
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "guestmmu-explore-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Document {
+  schema: string;
+  kind: string;
+  interrupted: boolean;
+  verdicts: {
+    claim?: string;
+    scenario: string;
+    verdict: string;
+    expected: string | null;
+    collision_risk: number;
+    scope: { actors: string[] };
+    detail: {
+      limit: string | null;
+      states: number;
+      violations: {
+        name: string;
+        switches: number;
+        token: string;
+        trace: { repeat: string; end: { says: string }; accesses: { before: string }[] };
+      }[];
+    };
+  }[];
+}
+
+async function json(...args: string[]): Promise<{ code: number | null; document: Document }> {
+  const { code, out } = await guestmmu([...args, "--json"]);
+  return { code, document: JSON.parse(out) as Document };
+}
+
+describe("a scenario", () => {
+  test("that holds is told with its bounds", async () => {
+    const { code, out, err } = await guestmmu(["explore", RACE]);
+    expect(out).toMatch(new RegExp(`^HOLDS {3}scenario ${RACE} {3}profile v6.13 {3}all rules$`, "m"));
+    for (const label of [
+      "claim",
+      "profile",
+      "rules",
+      "module",
+      "model",
+      "scope",
+      "strategy",
+      "limits",
+      "work",
+      "memory",
+    ])
+      expect(out).toMatch(new RegExp(`^${label} +\\S`, "m"));
+    expect(out).toMatch(/2 actors \(vcpu0, host0\), 1 guest page in 1 memslot/);
+    expect(out).toMatch(/risk that one was taken for\s+another is below 1e-1\d/);
+    // No progress where there is no terminal.
+    expect(err).toBe("");
+    expect(code).toBe(0);
+  });
+
+  test("that does not is told with an execution, and the command that repeats it", async () => {
+    const found = await guestmmu(["explore", RACE, "--without", "RetryUnderLock"]);
+    expect(found.code).toBe(1);
+    expect(found.out).toMatch(/^VIOLATED {2}\S+ {3}scenario/m);
+    const token = /^repeat +guestmmu explore --replay (\S+)$/m.exec(found.out)![1]!;
+    const says = /\n\n(.*)\n\nshown/.exec(found.out)![1]!;
+
+    const again = await guestmmu(["explore", "--replay", token]);
+    expect(again.code).toBe(1);
+    expect(again.out).toContain(says);
+    const table = (text: string) => text.slice(text.lastIndexOf("VIOLATED  "), text.indexOf("\nshown"));
+    expect(table(again.out)).toBe(table(found.out));
+
+    const stale = await guestmmu(["explore", "--replay", token.replace(/^g1\/[0-9a-f]+/, "g1/00000000")]);
+    expect(stale.code).toBe(2);
+    expect(stale.err).toMatch(/token is stale/);
+
+    // One actor alone takes a different way, or none: either is told, neither passes for the violation.
+    const cut = await guestmmu(["explore", "--replay", token.replace(/\/[^/]*$/, "/b999999")]);
+    expect(cut.code).toBe(2);
+    expect(cut.err).toMatch(/does not fit scenario/);
+  });
+
+  test("--json says the same to programs, 64-bit values as strings", async () => {
+    const { code, document } = await json("explore", RACE, "--without", "SeqChecked");
+    expect(document).toMatchObject({ schema: "guestmmu-explore/1", kind: "explore", interrupted: false });
+    const [verdict] = document.verdicts;
+    expect(verdict).toMatchObject({ scenario: RACE, verdict: "violated", expected: null });
+    const [violation] = verdict!.detail.violations;
+    expect(violation!.trace.repeat).toBe(`guestmmu explore --replay ${violation!.token}`);
+    expect(violation!.trace.accesses.every(({ before }) => /^\d+$/.test(before))).toBe(true);
+    expect(code).toBe(1);
+  });
+
+  test("a limit makes it inconclusive, and says which", async () => {
+    for (const limit of [
+      ["--max-states", "100"],
+      ["--max-depth", "20"],
+    ]) {
+      const { code, out } = await guestmmu(["explore", RACE, ...limit]);
+      expect(out).toMatch(/^INCONCLUSIVE/m);
+      expect(out).toContain(`(${limit[0]})`);
+      expect(code).toBe(4);
+    }
+  });
+
+  test("on several profiles is a table", async () => {
+    const { code, out } = await guestmmu(["explore", RACE, "--profile", "v5.4,v6.13"]);
+    expect(out).toMatch(/^fault-vs-dontneed +v5\.4 +all rules +holds +\d/m);
+    expect(out).toMatch(/^fault-vs-dontneed +v6\.13 +all rules +holds +\d/m);
+    expect(out).toMatch(/2 verdicts in .*: 0 other than expected, 0 inconclusive/);
+    expect(code).toBe(0);
+  });
+
+  test("the shipped module is explored too", async () => {
+    const { code, out } = await guestmmu(["explore", RACE, "--build", "release"]);
+    expect(out).toMatch(/^module +release, as shipped$/m);
+    expect(code).toBe(0);
+  });
+
+  test("the counterexample is written as a page and as a trace", async () => {
+    const html = join(folder, "race.html");
+    const trace = join(folder, "race.json");
+    const files = ["--html", html, "--trace", trace];
+    expect((await guestmmu(["explore", RACE, "--without", "CountChecked", ...files])).code).toBe(1);
+    expect(await readFile(html, "utf8")).toMatch(/^<!doctype html>[^]*fault-vs-dontneed/i);
+    const { traceEvents } = JSON.parse(await readFile(trace, "utf8")) as { traceEvents: unknown[] };
+    expect(traceEvents.length).toBeGreaterThan(10);
+  });
+
+  test("Ctrl-C ends it, and what is known is printed", async () => {
+    const { code, out, ms } = await guestmmu(["explore", "--random-scenarios", "2000", "--json"], {
+      interruptAfterMs: 3_000,
+    });
+    expect((JSON.parse(out) as Document).interrupted).toBe(true);
+    expect(code).toBe(130);
+    expect(ms).toBeLessThan(30_000);
+  });
+});
+
+test("--list names every scenario and what must hold", async () => {
+  const { code, out } = await guestmmu(["explore", "--list"]);
+  for (const { name } of SCENARIOS) expect(out).toMatch(new RegExp(`^${name} `, "m"));
+  expect(code).toBe(0);
+});
+
+test("random scenarios hold with all rules", async () => {
+  const { code, document } = await json("explore", "--random-scenarios", "3", "--seed", "1");
+  expect(document.verdicts.map(({ scenario }) => scenario)).toEqual(["random-1", "random-2", "random-3"]);
+  expect(document.verdicts.every(({ verdict }) => verdict === "holds")).toBe(true);
+  expect(code).toBe(0);
+});
+
+describe("what cannot be done is said, with exit code 2", () => {
+  const cases: readonly [string, readonly string[], RegExp][] = [
+    [
+      "a name that is not there",
+      ["explore", "fault-vs-dontned"],
+      /no scenario "fault-vs-dontned"\.\n.*Did you mean fault-vs-dontneed/,
+    ],
+    [
+      "a rule that is not there",
+      ["explore", RACE, "--without", "SeqCheckd"],
+      /no rule "SeqCheckd"\.\n.*Did you mean SeqChecked/,
+    ],
+    ["a profile that is not there", ["explore", RACE, "--profile", "v4.0"], /no profile "v4.0"/],
+    [
+      "a strategy that is not there",
+      ["explore", RACE, "--strategy", "lucky"],
+      /--strategy: cannot use "lucky"/,
+    ],
+    ["a number that is none", ["explore", RACE, "--max-states", "many"], /--max-states: cannot use "many"/],
+    ["a duration without a unit", ["explore", RACE, "--max-time", "5"], /--max-time/],
+    [
+      "rules of the release module",
+      ["explore", RACE, "--build", "release", "--without", "SeqChecked"],
+      /built in/,
+    ],
+    ["what is no token", ["explore", "--replay", "g1/abc"], /token cannot be used/],
+    ["a file that is not there", ["explore", "./nowhere.mjs"], /no file \.\/nowhere\.mjs/],
+    ["a file that is no module", ["explore", "./README.md/"], /no file|no module/],
+    [
+      "a switch bound of another strategy",
+      ["explore", RACE, "--strategy", "pct", "--max-switches", "2"],
+      /--max-switches/,
+    ],
+    ["a claim that is not there", ["claims", "C99"], /no claim "C99"/],
+  ];
+  test.each(cases)("%s", async (_, args, message) => {
+    const { code, out, err } = await guestmmu(args);
+    expect(err).toMatch(message);
+    expect(out).toBe("");
+    expect(code).toBe(2);
+  });
+});
+
+describe("a user's file", () => {
+  test.each(["examples/my-scenario.mjs", "examples/my-scenario.ts"])(
+    "%s holds, and its rule is needed",
+    async (file) => {
+      const { code, out } = await guestmmu(["explore", file]);
+      expect(out).toMatch(/^HOLDS/m);
+      expect(code).toBe(0);
+      const every = await guestmmu(["explore", file, "--every-rule", "--profile", "v6.13"]);
+      expect(every.out).toMatch(/ needed +\S+ +v6\.13/);
+      expect(every.out).toMatch(/1 of 1 rules are shown to be needed/);
+      expect(every.code).toBe(0);
+    },
+  );
+
+  test.each([".mjs", ".ts"])(
+    "%s outside of any package finds guestmmu/explore, and its token repeats",
+    async (ending) => {
+      const file = join(folder, `elsewhere${ending}`);
+      await writeFile(file, await readFile(`examples/my-scenario${ending}`, "utf8"));
+      const rule = ending === ".ts" ? "GetUnlessZero" : "FlushBeforeStartReturns";
+      const found = await guestmmu(["explore", file, "--without", rule]);
+      expect(found.code).toBe(1);
+      const [, repeat] = /^repeat +guestmmu (.*)$/m.exec(found.out)!;
+      expect(repeat).toContain(file);
+      const again = await guestmmu(repeat!.split(" "));
+      expect(again.out).toMatch(/^VIOLATED/m);
+      expect(again.code).toBe(1);
+    },
+  );
+
+  test("a scenario that says it needs a rule, and does not, is told", async () => {
+    const file = join(folder, "wrong.mjs");
+    const text = await readFile("examples/my-scenario.mjs", "utf8");
+    await writeFile(
+      file,
+      text.replace('brokenWithout: ["FlushBeforeStartReturns"]', 'brokenWithout: ["PfnmapHonoursWrite"]'),
+    );
+    const { code, out } = await guestmmu(["explore", file, "--every-rule", "--profile", "v6.13"]);
+    expect(out).toMatch(/PfnmapHonoursWrite is not missed by read-back-vs-dontneed on v6\.13/);
+    expect(out).toMatch(/redundant/);
+    expect(code).toBe(1);
+  });
+
+  test("one that does not load, and one without a scenario, are errors of the user", async () => {
+    const broken = join(folder, "broken.mjs");
+    await writeFile(broken, "export default = 1;");
+    expect(await guestmmu(["explore", broken])).toMatchObject({ code: 2, out: "" });
+    const typed = join(folder, "broken.ts");
+    await writeFile(typed, "export const x: number =");
+    const compiled = await guestmmu(["explore", typed]);
+    expect(compiled.err).toMatch(/cannot be compiled: line 1/);
+    expect(compiled.code).toBe(2);
+    const empty = join(folder, "empty.mjs");
+    await writeFile(empty, "export const name = 1;");
+    const without = await guestmmu(["explore", empty]);
+    expect(without.err).toMatch(/exports no scenario/);
+    expect(without.code).toBe(2);
+  });
+});
+
+describe("claims", () => {
+  test("a rule left out besides changes the table and the exit code", async () => {
+    const whole = await json("claims", "matrix", "--profile", "v6.13");
+    expect(whole.document.verdicts.length).toBeGreaterThan(3);
+    expect(whole.document.verdicts.filter(({ verdict, expected }) => verdict !== expected)).toEqual([]);
+    expect(whole.code).toBe(0);
+    const flipped = await json("claims", "matrix", "--profile", "v6.13", "--without", "CountChecked");
+    const changed = flipped.document.verdicts.filter(({ verdict, expected }) => verdict !== expected);
+    expect(changed.length).toBeGreaterThan(0);
+    expect(changed.every(({ verdict }) => verdict === "violated")).toBe(true);
+    expect(flipped.code).toBe(1);
+  });
+
+  test("each refuted one has its counterexample below the table", async () => {
+    const { code, out } = await guestmmu(["claims", "C1'"]);
+    expect(out).toMatch(/^C1': /m);
+    expect(out).toMatch(/^ +\S+ +v\S+ +.* violated +violated +/m);
+    expect(out).toMatch(/^Counterexample for C1'$/m);
+    expect(out).toMatch(/^ +repeat +guestmmu explore --replay g1\//m);
+    expect(out).toMatch(/(\d+) of \1 verdicts are as expected/);
+    expect(code).toBe(0);
+  });
+});
+
+test("rules lists every rule, and --json gives reasons and sources", async () => {
+  const { out } = await guestmmu(["rules"]);
+  for (const { number, name } of RULES) expect(out).toMatch(new RegExp(`^ *${number} +${name} `, "m"));
+  const { rules } = JSON.parse((await guestmmu(["rules", "--json"])).out) as { rules: { reason: string }[] };
+  expect(rules.map(({ reason }) => reason)).toEqual(RULES.map(({ reason }) => reason));
+});
