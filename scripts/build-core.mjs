@@ -21,7 +21,7 @@ async function compile(entry, target) {
 
 await mkdir("build", { recursive: true });
 await compile("index", "release");
-const problems = await checkModule("build/release.wasm", { imports: ["env.memory"], bytes: 64 * 1024 });
+const problems = await checkModule("build/release.wasm", { imports: ["env.memory"], bytes: 128 * 1024 });
 if (!fast) {
   await compile("lab", "lab");
   problems.push(

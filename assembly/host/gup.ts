@@ -2,30 +2,38 @@
 
 import { GRACE_MMAP_READER } from "../layout/control";
 import { Map } from "../layout/map";
-import { MM_MMAP_LOCK, MM_TASK_SIZE } from "../layout/mm";
+import { MM_MMAP_LOCK, MM_TASK_SIZE, Vma, VmaFlag } from "../layout/mm";
 import { Stat, Stats } from "../layout/stats";
 import { Rule, Rules } from "../rules";
 import { Rcu } from "../sync/grace";
 import { RwLock } from "../sync/rwlock";
 import { PTE_P, PTE_RW, PTE_US } from "../x86/bits";
 import { Gup, faultInLocked } from "./fault";
-import { headOf, putPage, tryGetPage } from "./page";
+import { mayGrabDevicePage } from "./device";
+import { headOf, tryGetPage } from "./page";
+import { FollFlag, dropGrabbed, pinHeld } from "./pin";
 import { HostStatus } from "./status";
-import { HostEntry, PMD_SHIFT, PTE_SHIFT, pmdSlot } from "./tables";
+import { HostEntry, PMD_SHIFT, PTE_DEVMAP, PTE_SHIFT, pmdSlot } from "./tables";
+import { findVma } from "./vma";
 
 export { GUP_WRITABLE, Gup } from "./fault";
 
 /** get_user_pages_fast_only: the pfn with a reference on its page, 0 if the slow way must be taken. */
 export function gupFast(actor: usize, mm: usize, hva: u64, write: bool): u32 {
+  return grabFast(actor, mm, hva, write ? FollFlag.Write : 0);
+}
+
+/** The same with `FollFlag` bits: a reference, or a pin. */
+export function grabFast(actor: usize, mm: usize, hva: u64, flags: u32): u32 {
   if (hva >= MM_TASK_SIZE) return 0;
   Rcu.readLock(actor);
-  const pfn = gupFastInside(actor, mm, hva, write);
+  const pfn = gupFastInside(actor, mm, hva, flags);
   Rcu.readUnlock(actor);
   if (pfn) Stats.add(actor, Stat.GupFast, 1);
   return pfn;
 }
 
-function gupFastInside(actor: usize, mm: usize, hva: u64, write: bool): u32 {
+function gupFastInside(actor: usize, mm: usize, hva: u64, flags: u32): u32 {
   const pmd = pmdSlot(mm, hva);
   if (pmd == 0) return 0;
   const pmdEntry = HostEntry.read(pmd);
@@ -37,17 +45,19 @@ function gupFastInside(actor: usize, mm: usize, hva: u64, write: bool): u32 {
     entry = HostEntry.read(slot);
   } else offset = (<u32>(hva >> PTE_SHIFT)) & 511;
   // None, PROT_NONE, or no write where one is wanted.
-  const need = PTE_P | PTE_US | (write ? PTE_RW : 0);
+  const need = PTE_P | PTE_US | (flags & FollFlag.Write ? PTE_RW : 0);
   if ((entry & need) != need) return 0;
   const pfn = HostEntry.pfn(entry) + offset;
+  if ((entry & PTE_DEVMAP) != 0 && !mayGrabDevicePage(pfn, (flags & FollFlag.Longterm) != 0)) return 0;
   const page = Map.page(pfn);
   const head = headOf(page);
   if (!tryGetPage(head)) return 0;
+  if (flags & FollFlag.Pin) pinHeld(head);
   // Pairs with clear, flush, put in zap.ts: this reader sees the entry cleared, or the zapper's put comes after our
   // get and does not free the page. The page may have been freed and reused before the get: then the entry changed.
   if (Rules.hold(Rule.GupRechecksPte)) {
     if (HostEntry.read(slot) != entry || HostEntry.read(pmd) != pmdEntry || headOf(page) != head) {
-      putPage(head, actor);
+      dropGrabbed(head, flags, actor);
       return 0;
     }
   }
@@ -75,6 +85,35 @@ export function gupSlow(actor: usize, mm: usize, hva: u64, write: bool): u64 {
   const result = faultInLocked(actor, mm, hva, write, 1);
   RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   return result;
+}
+
+/**
+ * pin_user_pages of one page, with FollFlag.Write and Longterm: as gup, and the page is pinned. LongtermRefused if the
+ * pin may last for ever and the page is a DAX file's, which truncate would wait for.
+ */
+export function pinUserPage(actor: usize, mm: usize, hva: u64, flags: u32): u64 {
+  const write = (flags & FollFlag.Write) != 0;
+  if (write) {
+    const pfn = grabFast(actor, mm, hva, flags | FollFlag.Pin);
+    if (pfn) return Gup.found(pfn, true);
+  }
+  if (hva >= MM_TASK_SIZE) return Gup.failed(HostStatus.NoVma);
+  Stats.add(actor, Stat.GupSlow, 1);
+  RwLock.readLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
+  let result = Gup.failed(HostStatus.LongtermRefused);
+  if (!isLongtermRefused(actor, mm, hva, flags)) {
+    result = faultInLocked(actor, mm, hva, write, 1);
+    if (Gup.status(result) == HostStatus.Ok) pinHeld(headOf(Map.page(Gup.pfn(result))));
+  }
+  RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
+  return result;
+}
+
+/** check_vma_flags. mmap_lock held. */
+function isLongtermRefused(actor: usize, mm: usize, hva: u64, flags: u32): bool {
+  if ((flags & FollFlag.Longterm) == 0 || !Rules.hold(Rule.LongtermRefusedOnDax)) return false;
+  const row = findVma(actor, mm, hva);
+  return row != 0 && (changetype<Vma>(row).flags & VmaFlag.Dax) != 0;
 }
 
 /** host_pfn_mapping_level: log2 of what maps `hva` now, 0 for nothing. Each entry is read once, without a lock. */

@@ -3,9 +3,11 @@
 
 import { Map } from "../layout/map";
 import { PAGE_FLAGS, PAGE_HEAD, PAGE_REFCOUNT, PageFlag } from "../layout/page";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Ops, Order } from "../sync/ops";
 import { Ensure, Trap } from "../trap";
+import { isDevicePage, putDevicePage } from "./device";
 import { freeCompound, freeFrame } from "./pool";
 
 /** A count this high is refused: a leak must not wrap it round to 0 (CVE-2019-11487). */
@@ -42,12 +44,24 @@ export function tryGetPage(page: usize): bool {
 /** put_page: drops a reference; the last one frees the page, whose frame may be reused at once. */
 export function putPage(page: usize, actor: usize): void {
   const head = headOf(page);
+  if (isDevicePage(head)) {
+    putDevicePage(head, 1, actor);
+    return;
+  }
   const old = Ops.sub<i32>(head + PAGE_REFCOUNT, 1, Order.Full);
   Ensure.that(old > 0, Trap.RefcountUnderflow, Map.pagePfn(head), actor);
   if (old == 1) freePage(head, actor);
 }
 
-function freePage(page: usize, actor: usize): void {
+/** folio_mark_dirty: its content is not to be dropped. By an actor that holds the page, or the lock of a PTE of it. */
+export function markPageDirty(page: usize): void {
+  const head = headOf(page);
+  Ops.or<u32>(head + PAGE_FLAGS, PageFlag.Dirty, Order.None);
+  Notes.tell(Note.PageDirty, Map.pagePfn(head), 0);
+}
+
+/** The last reference on the head `page` is gone. Not a device's. */
+export function freePage(page: usize, actor: usize): void {
   // Last reference: flags are ours alone. Acquire against holders that set Dirty before they put.
   if (Ops.load<u32>(page + PAGE_FLAGS, Order.Acquire) & PageFlag.Head) freeCompound(page, actor);
   else freeFrame(page, actor);

@@ -160,8 +160,8 @@ export function freeFrames(): u32 {
   return n;
 }
 
-/** A compound page of 2^order frames with one reference on its head, contents arbitrary; 0 if no block is free. */
-export function allocBlock(actor: usize, order: u32): u32 {
+/** Takes 2^order free frames, aligned to that, out of the pool; 0 if no block is free. Their struct pages are as they were. */
+export function takeBlock(actor: usize, order: u32): u32 {
   Zone.lock(actor);
   let pfn = takeBlockLocked(order);
   if (pfn == 0) {
@@ -169,6 +169,12 @@ export function allocBlock(actor: usize, order: u32): u32 {
     pfn = takeBlockLocked(order);
   }
   Zone.unlock(actor);
+  return pfn;
+}
+
+/** A compound page of 2^order frames with one reference on its head, contents arbitrary; 0 if no block is free. */
+export function allocBlock(actor: usize, order: u32): u32 {
+  const pfn = takeBlock(actor, order);
   if (pfn == 0) return 0;
   const frames: u32 = 1 << order;
   if (Map.has(MachineOption.Poison)) {

@@ -1,6 +1,6 @@
 // How an operation on the host address space ended.
 
-/** 0 to 15, below any address that can be mapped: calls that return an address return these in its place. */
+/** Below any address that can be mapped: calls that return an address return these in its place. From 16: of files. */
 export enum HostStatus {
   Ok = 0,
   /** No VMA there: -EFAULT, or SIGSEGV with SEGV_MAPERR. */
@@ -17,4 +17,18 @@ export enum HostStatus {
   Overlap = 6,
   /** No free range of this length: -ENOMEM. */
   NoRange = 7,
+  /** Beyond the end of the file: SIGBUS. */
+  BeyondEnd = 16,
+  /** No such file: -EBADF; or no such device: -ENODEV. */
+  NoFile = 17,
+  /** More pages than a file may have: -EFBIG. */
+  FileTooLarge = 18,
+  /** No row for another file, device or transfer: -ENFILE. */
+  TooManyFiles = 19,
+  /** The device has no free block: -ENOSPC. */
+  NoBlocks = 20,
+  /** In use, by a mapping, a file or a reference: -EBUSY. */
+  Busy = 21,
+  /** A pin without a bound on its life is refused on pages of a DAX file: -EOPNOTSUPP. */
+  LongtermRefused = 22,
 }

@@ -33,6 +33,9 @@ const PTES: u32 = 512;
 /** In an entry without P: the page is there, nobody may access it (_PAGE_PROTNONE). */
 export const PTE_PROTNONE: u64 = PTE_G;
 
+/** The page belongs to a device (_PAGE_DEVMAP, a bit that the processor leaves to software). */
+export const PTE_DEVMAP: u64 = (<u64>1) << 58;
+
 const TABLE_BITS: u64 = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D;
 
 export class HostEntry {

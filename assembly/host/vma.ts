@@ -100,11 +100,21 @@ export function cutAt(mm: usize, at: u64): void {
   openRow(mm, index);
   memory.copy(Map.vma(index), Map.vma(index + 1), 1 << VMA_SHIFT);
   Vmas.row(index).end = at;
-  Vmas.row(index + 1).start = at;
+  const above = Vmas.row(index + 1);
+  above.pgoff += <u32>((at - above.start) >> 12);
+  above.start = at;
 }
 
 /** Adds a VMA; the range is free and there is room for a row. mmap_lock held for write. */
-export function addVma(mm: usize, start: u64, end: u64, flags: u32, pageShift: u32): void {
+export function addVma(
+  mm: usize,
+  start: u64,
+  end: u64,
+  flags: u32,
+  pageShift: u32,
+  file: u32,
+  pgoff: u32,
+): void {
   const index = firstEndingAbove(mm, start);
   openRow(mm, index);
   const row = Vmas.row(index);
@@ -112,6 +122,19 @@ export function addVma(mm: usize, start: u64, end: u64, flags: u32, pageShift: u
   row.end = end;
   row.flags = flags;
   row.pageShift = pageShift;
+  row.file = file;
+  row.pgoff = pgoff;
+}
+
+/** `next` goes on where `row` ends, with the same rights, in the same file if in any. */
+function continues(row: Vma, next: Vma): bool {
+  if (row.end != next.start || row.flags != next.flags || row.pageShift != next.pageShift) return false;
+  return row.file == next.file && (row.file == 0 || row.pgoff + vmaPages(row) == next.pgoff);
+}
+
+/** Pages of a VMA. */
+export function vmaPages(row: Vma): u32 {
+  return <u32>((row.end - row.start) >> 12);
 }
 
 /** Merges the VMAs that touch [start, end] with equal neighbours. mmap_lock held for write. */
@@ -122,7 +145,7 @@ export function mergeVmas(mm: usize, start: u64, end: u64): void {
     const row = Vmas.row(i);
     const next = Vmas.row(i + 1);
     if (row.end > end) break;
-    if (row.end == next.start && row.flags == next.flags && row.pageShift == next.pageShift) {
+    if (continues(row, next)) {
       row.end = next.end;
       removeRows(mm, i + 1, i + 2);
     } else i++;

@@ -28,6 +28,10 @@ export class Grace {
   mmuReader: u32;
   /** 1 while it holds mmap_lock for read. */
   mmapReader: u32;
+  /** 1 while it holds a file's invalidate lock for read. One at a time: a writer of any file's waits for it. */
+  invalidateReader: u32;
+  /** 1 while it holds the rmap lock (i_mmap) for read. */
+  rmapReader: u32;
 }
 
 export const CONTROL_MODE: usize = ACTOR_CONTROL + offsetof<Control>("mode");
@@ -39,6 +43,8 @@ export const GRACE_RCU: usize = ACTOR_GRACE + offsetof<Grace>("rcu");
 export const GRACE_RCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("rcuDepth");
 export const GRACE_MMU_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmuReader");
 export const GRACE_MMAP_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmapReader");
+export const GRACE_INVALIDATE_READER: usize = ACTOR_GRACE + offsetof<Grace>("invalidateReader");
+export const GRACE_RMAP_READER: usize = ACTOR_GRACE + offsetof<Grace>("rmapReader");
 export const GRACE_SRCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("srcuDepth");
 
 /** vcpu.mode (Documentation/virt/kvm/vcpu-requests.rst). */

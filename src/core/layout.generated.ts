@@ -73,6 +73,16 @@ export const CR4_SMAP = 0x200000n;
 export const CR4_SMEP = 0x100000n;
 export const CR4_VALID = 0x1773fffn;
 export const CR4_VMXE = 0x2000n;
+export const DEVICE_LOCK = 0;
+export const DEVICE_MAX = 4;
+export const DEVICE_SHIFT = 5;
+export const DEVICE_STATE = 4;
+export const DIO_BASE = 0x3c00;
+export const DIO_HANDLE = 256;
+export const DIO_MAX = 8;
+export const DIO_PAGES = 24;
+export const DIO_PFNS = 32;
+export const DIO_SHIFT = 7;
 export const DRIVE_OFFSET_HOST_STATUS = 0xa7c;
 export const DRIVE_OFFSET_STATUS = 0xa4c;
 export const EFER_LMA = 0x400n;
@@ -107,12 +117,21 @@ export const EPT_W = 0x2n;
 export const EPT_X = 0x4n;
 export const EPT_XU = 0x400n;
 export const FAULT_OFFSET_VALUE = 72;
+export const FILE_DEVICE = 20;
+export const FILE_HEAD_SIZE = 64;
+export const FILE_INODE_LOCK = 12;
+export const FILE_INVALIDATE_LOCK = 0;
+export const FILE_KIND = 16;
+export const FILE_PAGE_COUNT = 24;
+export const FILE_PFNS = 64;
 export const GATHER_MAX = 0x400;
 export const GATHER_PFNS = 0x1000;
+export const GRACE_INVALIDATE_READER = 152;
 export const GRACE_MMAP_READER = 148;
 export const GRACE_MMU_READER = 144;
 export const GRACE_RCU = 132;
 export const GRACE_RCU_DEPTH = 136;
+export const GRACE_RMAP_READER = 156;
 export const GRACE_SRCU = 128;
 export const GRACE_SRCU_DEPTH = 140;
 export const GUEST_BASE = 0x2800;
@@ -121,6 +140,7 @@ export const GUEST_FRAME_CURSOR = 0x2808;
 export const GUEST_RAM_MAX = 0x400000000000n;
 export const GUEST_SHARED_SPACE = 0x2880;
 export const GUEST_TABLE_CURSOR = 0x2800;
+export const GUP_PIN_COUNTING_BIAS = 0x400;
 export const GUP_WRITABLE = 0x10000000000n;
 export const HEADER_ABORT = 0x1080;
 export const HEADER_BASE = 0x1000;
@@ -129,6 +149,9 @@ export const HEADER_OFFSET_ACTORS_BASE = 0x1048;
 export const HEADER_OFFSET_BATCHES_BASE = 0x1060;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
 export const HEADER_OFFSET_BUILD = 0x1040;
+export const HEADER_OFFSET_FILES_BASE = 0x10a4;
+export const HEADER_OFFSET_FILE_MAX = 0x109c;
+export const HEADER_OFFSET_FILE_PAGES = 0x10a0;
 export const HEADER_OFFSET_FRAMES_BASE = 0x106c;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
 export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x104c;
@@ -204,6 +227,7 @@ export const MM_MMAP_MIN = 0x10000n;
 export const MM_NOTIFIERS = 136;
 export const MM_NOTIFIER_SLOTS = 4;
 export const MM_PGD = 128;
+export const MM_RMAP_LOCK = 272;
 export const MM_SIZE = 0x1000;
 export const MM_TASK_SIZE = 0x7ffffffff000n;
 export const MM_TLB_FLUSHES = 256;
@@ -231,11 +255,15 @@ export const PAGE_HEAD = 20;
 export const PAGE_INDEX = 32;
 export const PAGE_LOCK = 28;
 export const PAGE_MAPCOUNT = 4;
+export const PAGE_MAPPING = 24;
 export const PAGE_NEXT = 40;
 export const PAGE_ORDER = 16;
 export const PAGE_OWN = 56;
+export const PAGE_PGMAP = 48;
+export const PAGE_PINCOUNT = 12;
 export const PAGE_PREVIOUS = 44;
 export const PAGE_REFCOUNT = 0;
+export const PAGE_RMAP = 52;
 export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 0x1000;
 export const PAGE_STRUCT_SHIFT = 6;
@@ -256,7 +284,7 @@ export const POOL_TABLES = 0x620;
 export const POOL_TABLES_MAX = 12;
 export const POOL_TABLE_COUNT = 0x604;
 export const POOL_VMA_HINT = 0x60c;
-export const PROFILE_COUNT = 2;
+export const PROFILE_COUNT = 4;
 export const PTE_1G_RESERVED = 0x3fffe000n;
 export const PTE_2M_RESERVED = 0x1fe000n;
 export const PTE_A = 0x20n;
@@ -275,7 +303,7 @@ export const PTE_XD = 0x8000000000000000n;
 export const RANGE_SENTINEL = 0xffffffffffffffffn;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
-export const RULE_COUNT = 33;
+export const RULE_COUNT = 50;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
 export const SLOT_OFFSET_BASE_GFN = 0;
@@ -312,8 +340,10 @@ export const TLB_RIGHTS = 16;
 export const TLB_TAG = 0;
 export const TRANSLATION_GLOBAL = 0x200n;
 export const VMA_OFFSET_END = 8;
+export const VMA_OFFSET_FILE = 24;
 export const VMA_OFFSET_FLAGS = 16;
 export const VMA_OFFSET_PAGE_SHIFT = 20;
+export const VMA_OFFSET_PGOFF = 28;
 export const VMA_OFFSET_START = 0;
 export const VMA_SHIFT = 5;
 export const WALK_ERROR = 0x404;
@@ -393,6 +423,20 @@ export const Build = {
 } as const;
 export type Build = (typeof Build)[keyof typeof Build];
 
+export const DeviceState = {
+  None: 0,
+  Live: 1,
+  Dying: 2,
+} as const;
+export type DeviceState = (typeof DeviceState)[keyof typeof DeviceState];
+
+export const DioState = {
+  Free: 0,
+  Claimed: 1,
+  Ready: 2,
+} as const;
+export type DioState = (typeof DioState)[keyof typeof DioState];
+
 export const DriveStatus = {
   Ok: 0,
   Stopped: 1,
@@ -420,6 +464,14 @@ export const FaultResult = {
 } as const;
 export type FaultResult = (typeof FaultResult)[keyof typeof FaultResult];
 
+export const FileKind = {
+  None: 0,
+  Cached: 1,
+  Dax: 2,
+  Closing: 3,
+} as const;
+export type FileKind = (typeof FileKind)[keyof typeof FileKind];
+
 export const Flush = {
   All: 0,
   NonGlobal: 1,
@@ -427,6 +479,13 @@ export const Flush = {
   Ept: 3,
 } as const;
 export type Flush = (typeof Flush)[keyof typeof Flush];
+
+export const FollFlag = {
+  Write: 1,
+  Pin: 2,
+  Longterm: 4,
+} as const;
+export type FollFlag = (typeof FollFlag)[keyof typeof FollFlag];
 
 export const GuestMapping = {
   Identity: 0,
@@ -463,6 +522,13 @@ export const HostStatus = {
   TooManyVmas: 5,
   Overlap: 6,
   NoRange: 7,
+  BeyondEnd: 16,
+  NoFile: 17,
+  FileTooLarge: 18,
+  TooManyFiles: 19,
+  NoBlocks: 20,
+  Busy: 21,
+  LongtermRefused: 22,
 } as const;
 export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
 
@@ -605,12 +671,18 @@ export const PageFlag = {
   Reserved: 128,
   Poisoned: 256,
   RootInvalid: 0x400,
+  ZoneDevice: 0x800,
+  Zero: 0x1000,
+  AnonExclusive: 0x2000,
+  NotRefcounted: 0x4000,
 } as const;
 export type PageFlag = (typeof PageFlag)[keyof typeof PageFlag];
 
 export const Profile = {
   V5_4: 0,
   V6_13: 1,
+  V5_3: 2,
+  V6_15: 3,
 } as const;
 export type Profile = (typeof Profile)[keyof typeof Profile];
 
@@ -676,6 +748,23 @@ export const Rule = {
   ReloadRequestedWithInvalidation: 31,
   InstallCompares: 32,
   RangeOfAllOpen: 33,
+  VcpuMapHoldsReference: 34,
+  VcpuMapPins: 35,
+  UnmapChecksPage: 36,
+  UnmapMarksDirty: 37,
+  ZoneDeviceNotReserved: 38,
+  ZeroPageNotReserved: 39,
+  PfnmapNotRefcounted: 40,
+  PfnmapHonoursWrite: 41,
+  RefcountOverflowRefused: 42,
+  GupRechecksHead: 43,
+  DaxTruncateWaitsIdle: 44,
+  LongtermRefusedOnDax: 45,
+  PrefetchSkipsOpenRange: 46,
+  GpcRetriesOnActiveCount: 47,
+  GpcRefreshSerialised: 48,
+  GpcActiveChecked: 49,
+  GpcHeldWhileUsed: 50,
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 
@@ -741,6 +830,11 @@ export const Switch = {
   RangeRetry: 2,
   BeginOnlyOnOverlap: 4,
   PreCheck: 8,
+  ZoneDeviceReserved: 16,
+  DaxIdleZero: 32,
+  VcpuMapPins: 64,
+  PfnmapRefcounted: 128,
+  LevelFromVma: 256,
 } as const;
 export type Switch = (typeof Switch)[keyof typeof Switch];
 
@@ -778,6 +872,10 @@ export const VmaFlag = {
   Read: 1,
   Write: 2,
   Exec: 4,
+  File: 256,
+  Dax: 512,
+  Pfnmap: 0x400,
+  Hugetlb: 0x800,
 } as const;
 export type VmaFlag = (typeof VmaFlag)[keyof typeof VmaFlag];
 

@@ -5,12 +5,15 @@ import {
   HostStatus,
   MM_MMAP_MIN,
   MM_TASK_SIZE,
+  PAGE_SHIFT,
   PAGE_SIZE,
   PTE_ADDRESS,
   PTE_RW,
   VMA_OFFSET_END,
+  VMA_OFFSET_FILE,
   VMA_OFFSET_FLAGS,
   VMA_OFFSET_PAGE_SHIFT,
+  VMA_OFFSET_PGOFF,
   VMA_OFFSET_START,
   VMA_SHIFT,
   VmaFlag,
@@ -20,6 +23,7 @@ import { outOfFrames } from "./access-result.js";
 import { aligned, hex, hva as toHva, pageLength, type Hva, type HvaLike, type Pfn } from "./address.js";
 import { checkBytes, checkOptions, choice, integer } from "./arguments.js";
 import { type MachineState } from "./state.js";
+import { fileNumber, fileRefused, type HostFile } from "./host-files.js";
 import { byteWidth, unsignedValue, type Width } from "./width.js";
 
 /** What a mapping allows. What may be written or executed may be read: x86 knows no other way. */
@@ -45,6 +49,10 @@ export interface MmapOptions {
   readonly protection?: Protection;
   /** Size of the pages that faults install; "2m" asks for that alignment of address and length. Default "4k". */
   readonly pageSize?: HostPageSize;
+  /** The file to map, shared, in pages of 4 KiB. Default: anonymous memory. */
+  readonly file?: HostFile;
+  /** First page of the file to map. Default 0. Only with `file`. */
+  readonly page?: number;
 }
 
 /** One mapped range of the address space. */
@@ -54,6 +62,8 @@ export interface HostVma {
   readonly length: bigint;
   readonly protection: Protection;
   readonly pageSize: HostPageSize;
+  /** The file that is mapped, and its page at `hva`; null for anonymous memory. */
+  readonly file: { readonly number: number; readonly page: number } | null;
 }
 
 /** Counts of the host. */
@@ -79,6 +89,10 @@ export interface HostMapping {
   readonly mapcount: number;
 }
 
+function usage(message: string, hint: string): GuestMmuError {
+  return new GuestMmuError("USAGE", { message: `mmap: ${message}.`, hint });
+}
+
 /** What `populate` does to each page. */
 const TOUCHES = { read: 0, write: 1 } as const;
 
@@ -97,17 +111,35 @@ export class HostMm {
     this.#state = state;
   }
 
-  /** mmap(MAP_ANONYMOUS) of `length` bytes. Takes no frame until something is touched. Returns the address. */
+  /**
+   * mmap of `length` bytes: anonymous memory (MAP_ANONYMOUS), or a file (MAP_SHARED). Takes no frame until something is
+   * touched. Returns the address.
+   */
   mmap(length: number | bigint, options: MmapOptions = {}): Hva {
-    checkOptions("options of mmap", options, ["at", "protection", "pageSize"]);
-    const { at, protection = "rw", pageSize = "4k" } = options;
+    checkOptions("options of mmap", options, ["at", "protection", "pageSize", "file", "page"]);
+    const { at, protection = "rw", pageSize = "4k", file, page } = options;
     const shift = choice("page size", PAGE_SHIFTS, pageSize);
     const size = 1n << BigInt(shift);
     const bytes = pageLength(length, size);
     const where = at === undefined ? (0n as Hva) : this.#range(at, bytes, size);
     const flags = choice("protection", PROTECTIONS, protection);
     const { calls, actor } = this.#state;
-    const result = calls.hostMmap(actor, where, bytes, flags, shift);
+    let result: bigint;
+    if (file === undefined) {
+      if (page !== undefined) throw usage("page is given without file", "Give the file as well.");
+      result = calls.hostMmap(actor, where, bytes, flags, shift);
+    } else {
+      if (shift !== PAGE_SHIFT) throw usage("a file is mapped in pages of 4 KiB", "Leave pageSize out.");
+      const number = fileNumber(file, this.#state);
+      result = calls.hostMmapFile(
+        actor,
+        where,
+        bytes,
+        flags,
+        number,
+        integer("page", page ?? 0, 0, 0xffff_ffff),
+      );
+    }
     if (result < MM_MMAP_MIN) throw this.#refused(Number(result), "mmap", where, bytes);
     return result as Hva;
   }
@@ -221,8 +253,17 @@ export class HostMm {
         hva: start as Hva,
         length: view.getBigUint64(row + VMA_OFFSET_END, true) - start,
         protection:
-          (Object.keys(PROTECTIONS) as Protection[]).find((name) => PROTECTIONS[name] === flags) ?? "none",
+          (Object.keys(PROTECTIONS) as Protection[]).find(
+            (name) => PROTECTIONS[name] === (flags & PROTECTIONS.rwx),
+          ) ?? "none",
         pageSize: view.getUint32(row + VMA_OFFSET_PAGE_SHIFT, true) === 21 ? "2m" : "4k",
+        file:
+          flags & (VmaFlag.File | VmaFlag.Dax)
+            ? {
+                number: view.getUint32(row + VMA_OFFSET_FILE, true),
+                page: view.getUint32(row + VMA_OFFSET_PGOFF, true),
+              }
+            : null,
       };
     });
   }
@@ -275,6 +316,7 @@ export class HostMm {
   }
 
   #refused(status: number, what: string, hva: bigint, bytes: bigint): GuestMmuError {
+    if (status >= HostStatus.BeyondEnd) return fileRefused(status, `${what} at ${hex(hva)}`);
     const range = hva === 0n ? `of ${bytes} bytes` : `of [${hex(hva)}, ${hex(hva + bytes)})`;
     const say = (code: "VMA_INVALID" | "LIMIT_REACHED" | "ADDRESS_RANGE", why: string, hint: string) =>
       new GuestMmuError(code, { message: `${what} ${range}: ${why}.`, hint });
