@@ -34,7 +34,7 @@ export { NotifyEvent } from "./dispatch";
 export { Trap } from "./trap";
 export { HostStatus } from "./host/status";
 export { GUP_WRITABLE } from "./host/fault";
-export { PTE_PROTNONE } from "./host/tables";
+export { PTE_DEVMAP, PTE_PROTNONE } from "./host/tables";
 export { SlotStatus } from "./kvm/memslots";
 export { FaultResult } from "./kvm/fault";
 export { Modify } from "./kvm/access";

@@ -290,6 +290,7 @@ export const PTE_2M_RESERVED = 0x1fe000n;
 export const PTE_A = 0x20n;
 export const PTE_ADDRESS = 0xffffffffff000n;
 export const PTE_D = 0x40n;
+export const PTE_DEVMAP = 0x400000000000000n;
 export const PTE_G = 0x100n;
 export const PTE_KEY_SHIFT = 0x3bn;
 export const PTE_P = 0x1n;
