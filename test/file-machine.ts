@@ -54,11 +54,11 @@ export class FileMachine extends KvmMachine {
   destroyDevice(device: number, wait = false): number {
     return this.u32("hostDeviceDestroy", this.host, device, wait ? 1 : 0);
   }
-  pin(hva: bigint, flags = PINNED, actor = this.host): { pfn: number; status: number } {
+  pin(hva: bigint, flags: number = PINNED, actor = this.host): { pfn: number; status: number } {
     const { number, status } = this.numbered("hostPin", actor, hva, flags);
     return { pfn: number, status };
   }
-  pinFast(hva: bigint, flags = PINNED, actor = this.host): number {
+  pinFast(hva: bigint, flags: number = PINNED, actor = this.host): number {
     return this.u32("hostPinFast", actor, hva, flags);
   }
   unpin(pfn: number, { dirty = false, actor = this.host } = {}): void {

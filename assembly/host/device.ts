@@ -10,6 +10,7 @@ import {
   GUP_PIN_COUNTING_BIAS,
   PAGE_EPOCH,
   PAGE_FLAGS,
+  PAGE_MAPCOUNT,
   PAGE_MAPPING,
   PAGE_PGMAP,
   PAGE_REFCOUNT,
@@ -48,7 +49,12 @@ export function putDevicePage(page: usize, references: i32, actor: usize): void 
   Notes.tell(Note.PagePut, pfn, left);
   Ensure.that(left >= idleCount(), Trap.RefcountUnderflow, pfn, actor);
   // Pairs with waitIdle: count, then wake; there look, then sleep while the count is the same.
-  if (left == idleCount()) wakeAll(page + PAGE_REFCOUNT);
+  if (left == idleCount() || !mappingsCount()) wakeAll(page + PAGE_REFCOUNT);
+}
+
+/** A mapped page is not idle. Where the idle count is 1 no PTE of a device counts: here one does, and is taken off. */
+function mappingsCount(): bool {
+  return Profiles.has(Switch.DaxIdleZero);
 }
 
 /** The reference of a mapping, the first one if the page was idle. The invalidate lock of its file is held. */
@@ -69,11 +75,14 @@ export function isBusy(page: usize): bool {
   return Ops.load<i32>(page + PAGE_REFCOUNT, Order.Acquire) > idleCount();
 }
 
-/** Sleeps until nobody holds the page. No lock but a mutex may be held: there is no saying how long it takes. */
+/**
+ * Sleeps until nobody holds the page; whoever maps it again meanwhile holds it only where mappings count. What a caller
+ * does next must be right at any count. No lock but a mutex may be held: there is no saying how long it takes. */
 export function waitIdle(actor: usize, page: usize): void {
   while (true) {
     const count = Ops.load<i32>(page + PAGE_REFCOUNT, Order.Acquire);
-    if (count <= idleCount()) return;
+    const mapped = mappingsCount() ? 0 : Ops.load<i32>(page + PAGE_MAPCOUNT, Order.Relaxed);
+    if (count - mapped <= idleCount()) return;
     Notes.tell(Note.MaySleep, page + PAGE_REFCOUNT, 0);
     park(page + PAGE_REFCOUNT, count, actor);
   }

@@ -165,9 +165,10 @@ function mapFilePageLocked(actor: usize, slot: usize, vma: Vma, hva: u64, write:
   const pfn = isDax ? daxBlock(actor, vma.file, index) : cachedPage(actor, vma.file, index);
   if (pfn == 0) return Gup.failed(isDax ? HostStatus.NoBlocks : HostStatus.OutOfFrames);
   const page = Map.page(pfn);
+  // First this count: a truncate that sleeps on the other one takes it off (waitIdle), and may not wait for a mapping.
+  Ops.add<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
   if (isDax) getDevicePage(page);
   if (references) getPage(page, actor);
-  Ops.add<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
   const entry = ((<u64>pfn) << 12) | protectionOf(vma.flags, write) | (isDax ? PTE_DEVMAP : 0);
   if (Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
     Ops.sub<i32>(page + PAGE_MAPCOUNT, 1, Order.None);

