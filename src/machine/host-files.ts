@@ -1,6 +1,6 @@
 /** Files of the host: in the page cache, or on devices whose memory has struct pages (DAX). */
 
-import { DEVICE_MAX, FileKind, HostStatus, PAGE_SHIFT, PAGE_SIZE } from "../core/layout.generated.js";
+import { FileKind, HostStatus, PAGE_SIZE } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { outOfFrames } from "./access-result.js";
 import { type Pfn } from "./address.js";
@@ -277,9 +277,4 @@ export class HostFiles {
     const number = numberOf(calls.hostDeviceCreate(actor, order), `create of a device of ${count} blocks`);
     return new HostDevice(this.#state, number, count);
   }
-
-  /** Most devices that a machine with files may have. */
-  static readonly deviceMax = DEVICE_MAX;
-  /** log2 of the bytes of a page of a file. */
-  static readonly pageShift = PAGE_SHIFT;
 }
