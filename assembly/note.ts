@@ -12,19 +12,26 @@ export enum Note {
   NotifyStarted = 2,
   /** end was called. Arguments and bits as NotifyStart. */
   NotifyEnd = 3,
-  /** A leaf entry of the host tables changed, other than in A and D. a: hva, its shift in bits 5:0; b: entry, 0 none. */
+  /**
+   * A leaf entry of the host tables was written, other than A and D. a: hva, its shift in bits 5:0; b: entry, 0 none.
+   * With NOTE_SPLIT: the 2 MiB leaf b became 512 PTEs of the same pages and rights, told once for all of them.
+   */
   HostLeaf = 4,
   /** The host's TLBs were flushed. */
   HostFlush = 5,
-  /** A page was handed out. a: pfn, b: references << 8 | order. */
+  /** A page was handed out, tables included. a: pfn, b: references << 8 | order. */
   PageAlloc = 6,
-  /** A page became free. a: pfn, b: order. */
+  /** A page became free: PagePut has told of a count of 0, nothing of it was given away yet. a: pfn, b: order. */
   PageFree = 7,
-  /** A reference was taken. a: pfn of the head, b: count afterwards. */
+  /** References were taken: one, or 511 by a split. a: pfn of the head, b: count afterwards. */
   PageGet = 8,
   /** A reference was dropped. a: pfn of the head, b: count afterwards. */
   PagePut = 9,
-  /** A leaf SPTE changed. a: gfn, its shift in bits 63:56; b: SPTE, 0 for none. Bits 31:16: pfn of the root. */
+  /**
+   * A leaf SPTE was written, other than A and D. a: gfn, its shift in bits 63:56; b: SPTE, 0 for none or frozen. Bits
+   * 31:16: low bits of the pfn of the root, also of a table that has been unlinked from it. With NOTE_SPLIT: the large
+   * leaf b became a table of 512 leaves of the same pages and rights; SpteLink follows.
+   */
   SpteLeaf = 10,
   /** A link to a lower table changed. a: gfn, shift of the entry in bits 63:56; b: SPTE. Bits 31:16: pfn of the root. */
   SpteLink = 11,
@@ -32,21 +39,27 @@ export enum Note {
   TableAlloc = 12,
   /** A table of the secondary MMU is given back. a: pfn. */
   TableFree = 13,
-  /** A TLB entry was made. a: gva of its page, b: host-physical page, bit 0: writable. Bits 31:16: vCPU. */
+  /**
+   * A TLB entry was made, or renewed. a: gva of its page, b: host-physical page, bit 0: EPT lets it be written. Bits
+   * 15:8: log2 of its size, 31:16: vCPU. One translation may make two entries, a large one and a 4 KiB piece of it.
+   */
   TlbFill = 14,
-  /** A vCPU's TLB was emptied. Bits 31:16: vCPU. */
+  /** A vCPU's TLB was emptied; with NOTE_NON_GLOBAL, of what is not global. Bits 31:16: vCPU. */
   TlbFlush = 15,
-  /** What a TLB holds of the page at gva a was dropped. Bits 31:16: vCPU. */
+  /** A TLB entry went, dropped or replaced. a: gva of its page. Bits 15:8: log2 of its size, 31:16: vCPU. */
   TlbDrop = 16,
-  /** The guest accesses memory. a: gva, b: address in this memory << 1 | write. Bits 31:16: vCPU. */
+  /**
+   * The guest accesses memory next: told after the translation, before the access. a: gva, b: address in this memory
+   * << 1 | write. Bits 31:16: vCPU.
+   */
   GuestUse = 17,
-  /** The vCPU is in guest mode: its TLB is used from here on. Bits 31:16: vCPU. */
+  /** The vCPU is in guest mode, its requests looked at: its TLB is used from here on. Bits 31:16: vCPU. */
   GuestEnter = 18,
-  /** The vCPU has left guest mode. Bits 31:16: vCPU. */
+  /** The vCPU is out of guest mode, where it may have been before. Bits 31:16: vCPU. */
   GuestExit = 19,
   /** A remote flush begins: SPTE changes of this actor up to here are covered by it. */
   FlushBegin = 20,
-  /** It has been acknowledged by every vCPU that was in guest mode. */
+  /** It is over: every vCPU that was in guest mode has acknowledged it (unless Rule.FlushWaitsForAck is left out). */
   FlushDone = 21,
   /** A lock is about to be taken. a: address, b: 1 to write. Bits 15:8: `LockKind`. */
   LockWanted = 22,
@@ -56,7 +69,7 @@ export enum Note {
   LockDropped = 24,
   /** The actor may sleep here: not to be done with a spin lock or an rwlock held. a: why, an address or 0. */
   MaySleep = 25,
-  /** A read section of SRCU (a: 0) or RCU (a: 1) begins. */
+  /** The outermost read section of SRCU (a: 0) or RCU (a: 1) begins. */
   ReadEnter = 26,
   /** It ends. */
   ReadLeave = 27,
@@ -86,13 +99,13 @@ export enum Note {
   FileRemove = 39,
   /** A device accesses memory. a: pfn, b: address << 1 | write. */
   DmaUse = 40,
-  /** New memslots are in force. a: generation. */
+  /** New memslots are in force. a: generation, odd as the update is under way. */
   SlotsPublished = 41,
-  /** Deletion of a memslot has returned. a: first gfn, b: pages. */
+  /** Deletion of a memslot is over, or the first half of a move: nothing of it is mapped. a: first gfn, b: pages. */
   SlotDeleted = 42,
   /** A root was made obsolete. a: pfn. */
   RootInvalid = 43,
-  /** A root was loaded by a vCPU. a: pfn. Bits 31:16: vCPU. */
+  /** A root was loaded by a vCPU. a: pfn, 0 when it gives its root up. Bits 31:16: vCPU. */
   RootLoaded = 44,
   /** A page was marked dirty. a: pfn of the head. */
   PageDirty = 45,
@@ -108,6 +121,11 @@ export enum Note {
   /** The host stores to a page on behalf of user space or KVM. a: pfn, b: address << 1 | write. */
   HostUse = 51,
 }
+
+/** Bits 15:8 of HostLeaf and SpteLeaf: a large leaf has become a table of leaves of the next smaller size. */
+export const NOTE_SPLIT: i32 = 1 << 8;
+/** Bits 15:8 of TlbFlush: global entries are spared. */
+export const NOTE_NON_GLOBAL: i32 = 1 << 8;
 
 /** Bits 15:8 of the lock events: what may be done while it is held. */
 export enum LockKind {

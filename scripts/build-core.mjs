@@ -1,43 +1,85 @@
-// Builds the core: release, lab and constants modules into build/, checks them, and compares the generated
-// TypeScript with the committed copy. `--write` renews that copy; `--fast` leaves out everything but `release`.
+// Builds the core: release, lab and constants modules into build/, checks them, instruments the first two for the
+// explorer, and compares the generated TypeScript with the committed copy. `--write` renews that copy; `--fast` leaves
+// out everything but `release`.
+import { execFile } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import asc from "assemblyscript/asc";
 import KeepWaitAlone from "./keep-wait-alone.mjs";
 import { checkModule } from "./check-module.mjs";
 import { generateConstants } from "./generate-constants.mjs";
+import { FieldTable } from "./generate-fields.mjs";
 
-const GENERATED = "src/core/layout.generated.ts";
+/** The release module is downloaded by browsers: it stays small. */
+const RELEASE_BYTES_MAX = 128 * 1024;
+
 const write = process.argv.includes("--write");
 const fast = process.argv.includes("--fast");
 
-async function compile(entry, target) {
+async function compile(entry, target, transforms = []) {
   const { error, stderr, stdout } = await asc.main([`assembly/${entry}.ts`, "--target", target], {
-    transforms: [new KeepWaitAlone()],
+    transforms: [new KeepWaitAlone(), ...transforms],
   });
   const text = stdout.toString() + stderr.toString();
   if (text) process.stderr.write(text);
   if (error) process.exit(1);
 }
 
+/** Writes a generated file, or says that the committed one is not what it would be. */
+async function keep(path, generated) {
+  const committed = await readFile(path, "utf8").catch(() => "");
+  if (write || committed === "") await writeFile(path, generated);
+  else if (generated !== committed) {
+    problems.push(`${path} is not what assembly/ says: run \`npm run build:core -- --write\` and commit it`);
+  }
+}
+
+/** Instruments modules in processes of their own, as each takes seconds. Resolves to what is wrong. */
+async function instrumentAll(names) {
+  const script = fileURLToPath(new URL("instrument.mjs", import.meta.url));
+  const run = promisify(execFile);
+  const ends = await Promise.allSettled(names.map((name) => run(process.execPath, [script, name])));
+  return ends.flatMap((end) => (end.status === "rejected" ? [String(end.reason.stderr ?? end.reason)] : []));
+}
+
+/** Removes names and the address of the source map: needed to instrument a module, not to ship it. */
+async function strip(path) {
+  const bytes = await readFile(path);
+  const kept = [bytes.subarray(0, 8)];
+  for (let at = 8; at < bytes.length;) {
+    const start = at;
+    const id = bytes[at++];
+    let size = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++];
+      size |= (byte & 0x7f) << shift;
+      if ((byte & 0x80) === 0) break;
+    }
+    at += size;
+    if (id !== 0) kept.push(bytes.subarray(start, at));
+  }
+  await writeFile(path, Buffer.concat(kept));
+}
+
 await mkdir("build", { recursive: true });
 await compile("index", "release");
-const problems = await checkModule("build/release.wasm", { imports: ["env.memory"], bytes: 128 * 1024 });
+if (!fast) await compile("lab", "lab");
+const problems = fast ? [] : await instrumentAll(["release", "lab"]);
+await strip("build/release.wasm");
+problems.push(
+  ...(await checkModule("build/release.wasm", { imports: ["env.memory"], bytes: RELEASE_BYTES_MAX })),
+);
 if (!fast) {
-  await compile("lab", "lab");
   problems.push(
     ...(await checkModule("build/lab.wasm", {
       imports: ["env.memory", "env.order", "env.choose", "env.note"],
     })),
   );
-  await compile("constants", "constants");
-  const generated = await generateConstants("build/constants.wasm");
-  const committed = await readFile(GENERATED, "utf8").catch(() => "");
-  if (write || committed === "") await writeFile(GENERATED, generated);
-  else if (generated !== committed) {
-    problems.push(
-      `${GENERATED} is not what assembly/ says: run \`npm run build:core -- --write\` and commit it`,
-    );
-  }
+  const fields = new FieldTable();
+  await compile("constants", "constants", [fields]);
+  await keep("src/core/layout.generated.ts", await generateConstants("build/constants.wasm"));
+  await keep("src/core/fields.generated.ts", fields.text());
 }
 for (const problem of problems) console.error(`build: ${problem}`);
 process.exitCode = problems.length ? 1 : 0;

@@ -63,6 +63,7 @@ export {
 export { type DirectIo, type DirectTransfer, type PinOptions, type PinnedPage } from "./machine/direct-io.js";
 export { type FileOptions, type HostDevice, type HostFile, type HostFiles } from "./machine/host-files.js";
 export {
+  type ForkedChild,
   type HostMapping,
   type HostMm,
   type HostPageSize,
@@ -70,7 +71,9 @@ export {
   type HostVma,
   type MmapOptions,
   type Protection,
+  type RemapOptions,
 } from "./machine/host-mm.js";
+export { type KvmMemory, type MapOptions, type PfnCache, type VcpuMapping } from "./machine/kvm-memory.js";
 export { type FaultStep, type Lab, type LabFault, type OpenInvalidation } from "./machine/lab.js";
 export { Machine, type AttachOptions, type SecondaryLeaf } from "./machine/machine.js";
 export { type Memslot, type MemslotSpec, type Memslots } from "./machine/memslots.js";
@@ -80,6 +83,7 @@ export {
   type MachineOptions,
   type ModuleOptions,
   type TlbGeometry,
+  type TlbMode,
 } from "./machine/options.js";
 export { type StatisticName, type Statistics } from "./machine/state.js";
 export {

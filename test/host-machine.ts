@@ -32,11 +32,20 @@ export interface HostConfiguration {
   filePages?: number;
   profile?: number;
   options?: number;
+  /** Group of SPTEs that a fault fills. */
+  prefetch?: number;
+  refcountLimit?: number;
   build?: "release" | "lab";
+  /** Looks before an actor sleeps: as many as in an ordinary machine if left out. */
+  spinLimit?: number;
   /** Rules that do not hold; lab build only. */
   without?: number[];
   /** Called before every access to a shared word; lab build only. */
   onAccess?: () => void;
+  /** Called for every event; lab build only. */
+  onNote?: (kind: number, a: bigint, b: bigint) => void;
+  /** Answers a choice of the architecture; lab build only. */
+  choose?: (n: number) => number;
 }
 
 type Raw = Record<string, (...args: (number | bigint)[]) => number | bigint>;
@@ -45,6 +54,8 @@ export class HostMachine {
   readonly memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
   readonly module: WebAssembly.Module;
   readonly raw: Raw;
+  /** Told of every event of this instance; lab build only. */
+  listener: ((kind: number, a: bigint, b: bigint) => void) | null = null;
   readonly view: DataView;
 
   constructor(configuration: HostConfiguration = {}) {
@@ -58,7 +69,13 @@ export class HostMachine {
     } = configuration;
     this.module = coreModule(configuration.build ?? "release");
     const instance = new WebAssembly.Instance(this.module, {
-      env: { memory: this.memory, ...LAB_IMPORTS, order: configuration.onAccess ?? LAB_IMPORTS.order },
+      env: {
+        memory: this.memory,
+        ...LAB_IMPORTS,
+        order: configuration.onAccess ?? LAB_IMPORTS.order,
+        note: configuration.onNote ?? ((kind: number, a: bigint, b: bigint) => this.listener?.(kind, a, b)),
+        choose: configuration.choose ?? LAB_IMPORTS.choose,
+      },
     });
     this.raw = instance.exports as unknown as Raw;
     const header = new DataView(this.memory.buffer);
@@ -76,6 +93,9 @@ export class HostMachine {
     set(layout.HEADER_OFFSET_BATCH_SIZE, 16384);
     set(layout.HEADER_OFFSET_OPTIONS, options);
     set(layout.HEADER_OFFSET_MAXPHYADDR, 40);
+    set(layout.HEADER_OFFSET_SPIN_LIMIT, configuration.spinLimit ?? layout.SPIN_LIMIT_DEFAULT);
+    set(layout.HEADER_OFFSET_PREFETCH_GROUP, configuration.prefetch ?? 0);
+    set(layout.HEADER_OFFSET_REFCOUNT_LIMIT, configuration.refcountLimit ?? 0);
     let off = 0n;
     for (const rule of configuration.without ?? []) off |= 1n << BigInt(rule);
     header.setBigUint64(layout.HEADER_OFFSET_RULES_OFF0, off, true);
@@ -144,13 +164,47 @@ export class HostMachine {
   store(hva: bigint, value: bigint, size = 8, actor = 0): number {
     return this.u32("hostStore", actor, hva, size, value);
   }
-  gup(hva: bigint, write = true, actor = 0): { pfn: number; status: number; writable: boolean } {
+  gup(
+    hva: bigint,
+    write = true,
+    actor = 0,
+  ): { pfn: number; status: number; writable: boolean; referenced: boolean } {
     const result = this.u64("hostGup", actor, hva, write ? 1 : 0);
     return {
       pfn: Number(result & 0xffffffffn),
       status: Number((result >> 32n) & 0xffn),
       writable: (result & layout.GUP_WRITABLE) !== 0n,
+      referenced: (result & layout.GUP_NO_REFERENCE) === 0n,
     };
+  }
+  /** Remaps pfns; fails the test unless they are mapped. */
+  remap(pfn: number, pages: bigint, { hva = 0n, flags = READ | WRITE, writable = true } = {}): bigint {
+    const result = this.tryRemap(pfn, pages, { hva, flags, writable });
+    if (result < 65536n) throw new Error(`remap: status ${result}`);
+    return result;
+  }
+  tryRemap(pfn: number, pages: bigint, { hva = 0n, flags = READ | WRITE, writable = true } = {}): bigint {
+    return this.u64("hostRemapPfn", 0, hva, pages << 12n, pfn, flags, writable ? 1 : 0);
+  }
+  /** Forks the range; fails the test unless there is a child, whose handle it returns. */
+  fork(hva: bigint, length: bigint, actor = 0): number {
+    const result = this.u64("hostFork", actor, hva, length);
+    if (result >> 32n !== 0n) throw new Error(`fork: status ${result >> 32n}`);
+    return Number(result);
+  }
+  forkExit(child: number): number {
+    return this.u32("hostForkExit", 0, child);
+  }
+  /** pfn that the child has at `hva`; 0 for none. */
+  childPfn(child: number, hva: bigint): number {
+    return Number((this.u64("hostForkPte", child, hva) & layout.PTE_ADDRESS) >> 12n);
+  }
+  /** First 8 bytes of a frame. */
+  frameWord(pfn: number): bigint {
+    return this.view.getBigUint64(this.u32("hostFrame", pfn), true);
+  }
+  pageFlags(pfn: number): number {
+    return this.u32("hostPageFlags", pfn);
   }
   gupFast(hva: bigint, write = true, actor = 0): number {
     return this.u32("hostGupFast", actor, hva, write ? 1 : 0);

@@ -3,7 +3,7 @@
 import { DEVICE_MAX, Device, DeviceState, FileKind } from "../layout/file";
 import { Map } from "../layout/map";
 import { MM_BASE } from "../layout/mm";
-import { PAGE_FLAGS, PAGE_MAPPING, PAGE_PINCOUNT } from "../layout/page";
+import { PAGE_MAPPING, PAGE_PINCOUNT } from "../layout/page";
 import { createDevice, destroyDevice, stateOf } from "../host/device";
 import { DIO_HANDLE, beginDirect, endDirect, transferDirect } from "../host/direct";
 import { Files, createFile, readFile, writeFile } from "../host/file";
@@ -110,11 +110,6 @@ export function hostMaybePinned(pfn: u32): u32 {
 /** Pins of a compound page; 0 of a single one, whose count has them. */
 export function hostPincount(pfn: u32): i32 {
   return Ops.load<i32>(headOf(Map.page(pfn)) + PAGE_PINCOUNT, Order.Relaxed);
-}
-
-/** `PageFlag` bits of a page. */
-export function hostPageFlags(pfn: u32): u32 {
-  return Ops.load<u32>(Map.page(pfn) + PAGE_FLAGS, Order.Relaxed);
 }
 
 /** File that a page belongs to, 0 for none. */

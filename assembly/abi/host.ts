@@ -6,7 +6,7 @@ import { PAGE_EPOCH, PAGE_MAPCOUNT, PAGE_REFCOUNT } from "../layout/page";
 import { POOL_LOAD_STATUS } from "../layout/pool";
 import { copyFromUser, copyToUser, loadUser, storeUser } from "../host/access";
 import { checkBalance } from "../host/balance";
-import { Gup, gup, gupFast, hostMappingShift } from "../host/gup";
+import { GUP_NO_REFERENCE, Gup, gup, gupFast, hostMappingShift } from "../host/gup";
 import { hostFault } from "../host/fault";
 import { flushHostTlb } from "../host/gather";
 import {
@@ -24,7 +24,7 @@ import { Zone, countBlocksLocked } from "../host/zone";
 
 /**
  * mmap(MAP_ANONYMOUS) of `length` bytes at `hva`, or where there is room if it is 0; pages of 2^pageShift bytes, 12 or
- * 21. Returns the address, or a `HostStatus` (below 65536).
+ * 21. `flags`: protection, and VmaFlag.Hugetlb with 21. Returns the address, or a `HostStatus` (below 65536).
  */
 export function hostMmap(actor: u32, hva: u64, length: u64, flags: u32, pageShift: u32): u64 {
   return mmap(Map.actor(actor), MM_BASE, hva, length, flags, pageShift);
@@ -64,12 +64,15 @@ export function hostGupEach(actor: u32, hva: u64, pages: u32, write: u32): u32 {
   for (let i: u32 = 0; i < pages; i++) {
     const found = gup(a, MM_BASE, hva + ((<u64>i) << 12), write != 0);
     if (Gup.status(found) != HostStatus.Ok) return i;
-    putPage(Map.page(Gup.pfn(found)), a);
+    if ((found & GUP_NO_REFERENCE) == 0) putPage(Map.page(Gup.pfn(found)), a);
   }
   return pages;
 }
 
-/** get_user_pages: pfn in bits 31:0 with a reference on its page, `HostStatus` in 39:32, bit 40: entry writable. */
+/**
+ * get_user_pages, and the pfn behind a remapped range: pfn in bits 31:0 with a reference on its page, `HostStatus` in
+ * 39:32, bit 40: entry writable, bit 41: no reference was taken.
+ */
 export function hostGup(actor: u32, hva: u64, write: u32): u64 {
   return gup(Map.actor(actor), MM_BASE, hva, write != 0);
 }

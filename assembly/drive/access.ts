@@ -26,6 +26,10 @@ export class Touch {
   @inline static hit(vcpu: usize, gva: u64, access: Access): usize {
     return Guest.hit(vcpu, gva, access);
   }
+  /** Tells the checkers of the data access that comes next (`Guest.use`). */
+  @inline static use(vcpu: usize, gva: u64, host: usize, access: Access): void {
+    Guest.use(vcpu, gva, host, (access & 1) != 0);
+  }
   /** Address of the byte at `gva`, whatever it takes; 0 as `reachSlow`. */
   @inline static reach(vcpu: usize, gva: u64, access: Access): usize {
     const host = Touch.hit(vcpu, gva, access);
@@ -68,6 +72,7 @@ export function touchOnce(vcpu: usize, gva: u64, access: Access, value: u64): u3
   const hit = Touch.hit(vcpu, gva, access);
   const host = hit ? hit : reachSlow(vcpu, gva, access);
   if (host == 0) return 1;
+  Touch.use(vcpu, gva, host, access);
   if (access == Access.Read) Touch.drive(vcpu).sink ^= load<u64>(host);
   else store<u64>(host, value);
   return hit ? 0 : 1;

@@ -21,7 +21,8 @@ class Slice {
   @inline static broken(drive: Drive): bool {
     return drive.status != DriveStatus.Ok;
   }
-  @inline static move(host: usize, access: Access, value: u64): u64 {
+  @inline static move(vcpu: usize, gva: u64, host: usize, access: Access, value: u64): u64 {
+    Touch.use(vcpu, gva, host, access);
     if (access == Access.Read) return load<u64>(host);
     store<u64>(host, value);
     return 0;
@@ -57,7 +58,7 @@ export function runSequential(vcpu: usize, count: u32): u32 {
       if (Slice.broken(drive)) break;
       misses++;
     }
-    if (host) sink ^= Slice.move(host, access, gva);
+    if (host) sink ^= Slice.move(vcpu, gva, host, access, gva);
     i = i + 1 == steps ? 0 : i + 1;
   }
   drive.random0 = s0;
@@ -92,7 +93,7 @@ export function runUniform(vcpu: usize, count: u32): u32 {
       if (Slice.broken(drive)) break;
       misses++;
     }
-    if (host) sink ^= Slice.move(host, access, draw);
+    if (host) sink ^= Slice.move(vcpu, gva, host, access, draw);
   }
   drive.random0 = s0;
   drive.random1 = s1;
@@ -128,7 +129,7 @@ export function runShifting(vcpu: usize, count: u32): u32 {
       if (Slice.broken(drive)) break;
       misses++;
     }
-    if (host) sink ^= Slice.move(host, access, draw);
+    if (host) sink ^= Slice.move(vcpu, gva, host, access, draw);
   }
   drive.random0 = s0;
   drive.random1 = s1;
@@ -158,7 +159,7 @@ export function runZipf(vcpu: usize, count: u32): u32 {
       if (Slice.broken(drive)) break;
       misses++;
     }
-    if (host) sink ^= Slice.move(host, access, draw);
+    if (host) sink ^= Slice.move(vcpu, gva, host, access, draw);
   }
   drive.sink ^= sink;
   return finish(vcpu, done, misses);
@@ -185,6 +186,7 @@ export function runChase(vcpu: usize, count: u32): u32 {
       if (Slice.broken(drive)) break;
       misses++;
     }
+    if (host) Touch.use(vcpu, gva, host, Access.Read);
     let next = host ? load<u64>(host) : 0;
     if (next - base >= size) {
       // The host has discarded the link.

@@ -57,7 +57,10 @@ export function runTrace(vcpu: usize, first: u32, count: u32): u32 {
         if (drive.status != DriveStatus.Ok) break;
         misses++;
       }
-      if (host) drive.sink ^= movePiece(host, size, access, gva);
+      if (host) {
+        Touch.use(vcpu, gva, host, access);
+        drive.sink ^= movePiece(host, size, access, gva);
+      }
       pieces++;
       gva += size;
       left -= size;

@@ -69,9 +69,11 @@ function visitOwned(vcpu: usize, drive: Drive, check: Integrity): bool {
   const from = reachWord(vcpu, gva, Access.Read);
   if (from == 0) return false;
   // Atomic, as are all accesses to words of a page that several vCPUs write; ordered by nothing.
+  Touch.use(vcpu, gva, from, Access.Read);
   const found = Ops.load<u64>(from, Order.Relaxed);
   const to = reachWord(vcpu, gva, Access.Write);
   if (to == 0) return false;
+  Touch.use(vcpu, gva, to, Access.Write);
   Ops.store<u64>(to, ownedValue(gva, index, check.pass), Order.Relaxed);
   checkWord(vcpu, gva, found);
   return true;
@@ -120,11 +122,13 @@ export function runAdd(vcpu: usize, count: u32): u32 {
       break;
     }
     const step = Random.below(nextRandom(drive), drive.steps);
-    const host = reachWord(vcpu, Steps.start(drive, step) + ADDED_OFFSET, Access.Modify);
+    const gva = Steps.start(drive, step) + ADDED_OFFSET;
+    const host = reachWord(vcpu, gva, Access.Modify);
     if (host == 0) {
       if (drive.status == DriveStatus.Ok) drive.status = DriveStatus.Unsupported;
       break;
     }
+    Touch.use(vcpu, gva, host, Access.Modify);
     Ops.add<u64>(host, 1, Order.Full);
     check.additions++;
   }
@@ -140,8 +144,10 @@ export function sumAdded(vcpu: usize): bool {
   check.sum = 0;
   let step: u32 = 0;
   for (; step < drive.steps; step++) {
-    const host = Touch.reach(vcpu, Steps.start(drive, step) + ADDED_OFFSET, Access.Read);
+    const gva = Steps.start(drive, step) + ADDED_OFFSET;
+    const host = Touch.reach(vcpu, gva, Access.Read);
     if (host == 0) break;
+    Touch.use(vcpu, gva, host, Access.Read);
     check.sum += Ops.load<u64>(host, Order.Relaxed);
   }
   endDrive(vcpu, 0, 0);

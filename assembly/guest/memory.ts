@@ -29,7 +29,11 @@ export class Kernel {
 
 /** Address in this memory of guest-physical `gpa`, or 0: see `kernelFailure`. */
 function reach(vcpu: usize, gpa: u64, access: Access): usize {
-  return Guest.address(vcpu, Kernel.of(vcpu).directMap + gpa, access);
+  const gva = Kernel.of(vcpu).directMap + gpa;
+  const address = Guest.address(vcpu, gva, access);
+  // The one access that the caller makes comes next.
+  if (LAB && address) Guest.use(vcpu, gva, address, access == Access.ImplicitWrite);
+  return address;
 }
 
 /** Why an access of the kernel did not happen. */

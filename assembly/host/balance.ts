@@ -18,10 +18,11 @@ import {
 } from "../layout/page";
 import { idleCount } from "./device";
 import { Files } from "./file";
+import { ForkRecord } from "./fork";
 import { Zone, countBlocksLocked } from "./zone";
 import { freeFrames } from "./pool";
 import { headOf } from "./page";
-import { HostEntry, PGD_SHIFT, PMD_SHIFT } from "./tables";
+import { HostEntry, PGD_SHIFT, PMD_SHIFT, PTE_SHIFT, PTE_SPECIAL } from "./tables";
 
 /** Scratch word of the count, in pages that are in use and on no list: what the tables say of the page. */
 class Tally {
@@ -84,14 +85,28 @@ function tallyTable(table: u32, shift: u64): void {
   Tally.add(Map.page(table));
   for (let i: usize = 0; i < 512; i++) {
     const entry = HostEntry.read(Map.frame(table) + (i << 3));
-    if (entry == 0) continue;
+    if (entry == 0 || (shift == PTE_SHIFT && entry & PTE_SPECIAL)) continue; // special: neither held nor counted
     if (shift >= PMD_SHIFT && HostEntry.isTable(entry)) {
       tallyTable(HostEntry.pfn(entry), shift - 9);
       continue;
     }
     const page = headOf(Map.page(HostEntry.pfn(entry)));
     Tally.add(page);
-    if (shift == PMD_SHIFT) Tally.add(Map.page(load<u32>(page + PAGE_OWN))); // the table kept for its split
+    if (shift != PMD_SHIFT) continue;
+    const kept = load<u32>(page + PAGE_OWN); // the table kept for its split; hugetlb has none
+    if (kept) Tally.add(Map.page(kept));
+  }
+}
+
+/** Counts what the children of forks hold: their records are tables of their own. */
+function tallyChildren(): void {
+  for (let pfn: u32 = 1, count = Map.frameCount; pfn < count; pfn++) {
+    if (!ForkRecord.is(pfn)) continue;
+    Tally.add(Map.page(pfn));
+    for (let i: u32 = 0, n = ForkRecord.count(pfn); i < n; i++) {
+      const entry = ForkRecord.entry(pfn, i);
+      if ((entry & PTE_SPECIAL) == 0) Tally.add(headOf(Map.page(HostEntry.pfn(entry))));
+    }
   }
 }
 
@@ -103,6 +118,7 @@ function isOff(page: usize, flags: u32, refcount: i32): u32 {
   if (flags & PageFlag.KvmTable) return u32(tally != 0);
   if (flags & PageFlag.HostTable) return u32(refcount != 1 || tally != 1 || mapcount != 0);
   const others = Others.read(page);
+  if (flags & PageFlag.Zero) return u32(refcount != 1 + others || tally != 0 || mapcount != 0);
   // Of a compound page nothing but pins of transfers is counted as another reference.
   if (flags & PageFlag.Head && load<i32>(page + PAGE_PINCOUNT) != others) return 1;
   const idle = flags & PageFlag.ZoneDevice ? idleCount() : 0;
@@ -124,6 +140,7 @@ export function checkBalance(actor: usize, mm: usize): u32 {
   tallyTransfers();
   const pgd = load<u32>(mm + MM_PGD);
   if (pgd) tallyTable(pgd, PGD_SHIFT);
+  tallyChildren();
   let free: u32 = 0;
   for (let pfn: u32 = 1; pfn < count; pfn++) {
     const page = Map.page(pfn);
@@ -133,7 +150,7 @@ export function checkBalance(actor: usize, mm: usize): u32 {
       wrong += isOff(page, flags, refcount);
       Tally.clear(page);
       Others.clear(page);
-    } else if ((flags & PageFlag.Tail) == 0) {
+    } else if ((flags & (PageFlag.Tail | PageFlag.NotRefcounted)) == 0) {
       free++;
       wrong += u32(Others.read(page) != 0);
       Others.clear(page);

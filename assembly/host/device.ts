@@ -25,8 +25,8 @@ import { Ops, Order } from "../sync/ops";
 import { Spin } from "../sync/spin";
 import { park, wakeAll } from "../sync/wait";
 import { Ensure, Trap } from "../trap";
-import { poisonFrame, verifyPoison } from "./poison";
-import { takeBlock } from "./pool";
+import { poisonFrame } from "./poison";
+import { takeVerifiedBlock } from "./pool";
 import { HostStatus } from "./status";
 import { Frames, Zone, freeBlockLocked } from "./zone";
 
@@ -101,7 +101,7 @@ export function createDevice(actor: usize, order: u32): u64 {
     const row = Map.device(i);
     // Not live before its pages are: nobody can use the number yet.
     if (Ops.cas<u32>(row + DEVICE_STATE, DeviceState.None, DeviceState.Dying, Order.Acquire) != 0) continue;
-    const first = takeBlock(actor, order);
+    const first = takeVerifiedBlock(actor, order);
     if (first) {
       const device = changetype<Device>(row);
       device.firstPfn = first;
@@ -117,12 +117,10 @@ export function createDevice(actor: usize, order: u32): u64 {
 /** memremap_pages of one frame, which is free and on no list. */
 function addPage(actor: usize, device: u32, pfn: u32): void {
   const page = changetype<Page>(Map.page(pfn));
-  if (Map.has(MachineOption.Poison)) verifyPoison(Map.page(pfn), actor);
   page.pgmap = device;
   page.mapping = 0;
   page.flags = PageFlag.ZoneDevice;
-  Frames.claim(Map.page(pfn), idleCount(), actor);
-  Notes.tell(Note.PageAlloc, pfn, idleCount() << 8);
+  Frames.claim(Map.page(pfn), idleCount(), 0, actor);
 }
 
 /**
@@ -138,7 +136,7 @@ export function destroyDevice(actor: usize, device: u32, wait: bool): HostStatus
   // Frozen one by one: from then on no lookup takes a reference.
   for (let i: u32 = 0; i < frames;) {
     const page = Map.page(first + i);
-    if (Ops.cas<i32>(page + PAGE_REFCOUNT, idleCount(), 0, Order.Full) == idleCount()) {
+    if (freeze(page)) {
       i++;
       continue;
     }
@@ -155,20 +153,31 @@ export function destroyDevice(actor: usize, device: u32, wait: bool): HostStatus
   return HostStatus.Ok;
 }
 
+/** Takes the device's own reference, where there is one, off an idle page: nobody gets another. False: it is held. */
+function freeze(page: usize): bool {
+  const idle = idleCount();
+  if (Ops.cas<i32>(page + PAGE_REFCOUNT, idle, 0, Order.Full) != idle) return false;
+  if (idle) Notes.tell(Note.PagePut, Map.pagePfn(page), 0);
+  return true;
+}
+
 /** The first `n` pages from `first` are not frozen any more. */
 function thaw(first: u32, n: u32): void {
-  for (let i: u32 = 0; i < n; i++) {
-    Ops.store<i32>(Map.page(first + i) + PAGE_REFCOUNT, idleCount(), Order.Release);
+  const idle = idleCount();
+  if (idle == 0) return;
+  for (let pfn = first; pfn < first + n; pfn++) {
+    Ops.store<i32>(Map.page(pfn) + PAGE_REFCOUNT, idle, Order.Release);
+    Notes.tell(Note.PageGet, pfn, idle);
   }
 }
 
 function removePages(actor: usize, first: u32, order: u32): void {
   for (let pfn = first; pfn < first + (1 << order); pfn++) {
     const page = Map.page(pfn);
-    store<u32>(page + PAGE_PGMAP, 0);
+    Notes.tell(Note.PageFree, pfn, 0);
+    Ops.store<u32>(page + PAGE_PGMAP, 0, Order.Relaxed); // a lookup with an old entry may ask (mayGrabDevicePage)
     Frames.release(page);
     if (Map.has(MachineOption.Poison)) poisonFrame(page);
-    Notes.tell(Note.PageFree, pfn, 0);
   }
   Zone.lock(actor);
   freeBlockLocked(first, order, actor);

@@ -1,4 +1,4 @@
-// Host page faults: demand-zero anonymous memory. mmap_lock is held for read from the lookup of the VMA to the end,
+// Host page faults: demand-zero anonymous memory, and copy-on-write (cow.ts). mmap_lock is held for read from the lookup of the VMA to the end,
 // so that the VMA, and every table once it is linked, stay as they are.
 
 import { GRACE_INVALIDATE_READER, GRACE_MMAP_READER } from "../layout/control";
@@ -6,17 +6,19 @@ import { FILE_INVALIDATE_LOCK } from "../layout/file";
 import { MachineOption } from "../layout/header";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_MMAP_LOCK, Vma, VmaFlag } from "../layout/mm";
-import { PAGE_MAPCOUNT, PAGE_OWN } from "../layout/page";
+import { PAGE_FLAGS, PAGE_MAPCOUNT, PAGE_OWN, PageFlag } from "../layout/page";
 import { Stat, Stats } from "../layout/stats";
 import { Note, Notes } from "../note";
 import { Ops, Order } from "../sync/ops";
 import { RwLock } from "../sync/rwlock";
 import { Spin } from "../sync/spin";
 import { PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US, PTE_XD } from "../x86/bits";
+import { COW_AGAIN, COW_NO_FRAME, breakCow, canReuse, holdForCopy, zeroEntry } from "./cow";
 import { getDevicePage } from "./device";
 import { Files, cachedPage, daxBlock } from "./file";
-import { getPage, putPage } from "./page";
+import { getMappedPage, getPage, putPage } from "./page";
 import { allocBlock, allocReferences } from "./pool";
+import { followRemapped } from "./remap";
 import { HostStatus } from "./status";
 import {
   HostEntry,
@@ -71,7 +73,8 @@ function protectionOf(flags: u32, write: bool): u64 {
 /** Faults the page in, as an access of user space does. */
 export function hostFault(actor: usize, mm: usize, hva: u64, write: bool): HostStatus {
   RwLock.readLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
-  const result = faultInLocked(actor, mm, hva, write, 0);
+  let result = faultInLocked(actor, mm, hva, write, 0);
+  if (Gup.status(result) == HostStatus.Pfnmap) result = followRemapped(actor, mm, hva, write);
   RwLock.readUnlock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
   return Gup.status(result);
 }
@@ -79,13 +82,16 @@ export function hostFault(actor: usize, mm: usize, hva: u64, write: bool): HostS
 /**
  * Looks the page of `hva` up, faulting it in if need be, and takes `references` (0 or 1) on it. The kernel looks a page
  * up again after it has run the fault handler; here a new page starts with the reference of the caller as well as that
- * of its mapping. mmap_lock held for read.
+ * of its mapping. `Pfnmap`: the VMA has no pages to be got (remap.ts). mmap_lock held for read; a write to a page that is
+ * shared invalidates, so that no lock that a notifier takes may be held.
  */
 export function faultInLocked(actor: usize, mm: usize, hva: u64, write: bool, references: i32): u64 {
+  Notes.tell(Note.MaySleep, hva, 0);
   const row = findVma(actor, mm, hva);
   if (row == 0) return Gup.failed(HostStatus.NoVma);
   const vma = changetype<Vma>(row);
   if ((vma.flags & (write ? VmaFlag.Write : VmaFlag.Read)) == 0) return Gup.failed(HostStatus.Access);
+  if (vma.flags & VmaFlag.Pfnmap) return Gup.failed(HostStatus.Pfnmap);
   const pmd = pmdSlotAlloc(actor, mm, hva);
   if (pmd == 0) return Gup.failed(HostStatus.OutOfFrames);
   while (true) {
@@ -94,24 +100,37 @@ export function faultInLocked(actor: usize, mm: usize, hva: u64, write: bool, re
     if (HostEntry.isTable(entry)) {
       const slot = HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT);
       result = HostEntry.read(slot)
-        ? useLeaf(actor, slot, hva, false, write, references)
+        ? useLeaf(actor, mm, slot, hva, vma.flags, false, write, references)
         : vma.file
           ? installFilePage(actor, slot, vma, hva, write, references)
-          : installPage(actor, slot, vma.flags, write, references);
+          : installPage(actor, mm, slot, hva, vma.flags, write, references);
     } else if (entry) {
-      result = useLeaf(actor, pmd, hva, true, write, references);
+      result = useLeaf(actor, mm, pmd, hva, vma.flags, true, write, references);
     } else if (
       !fitsHuge(vma, hva) ||
       (result = installHuge(actor, pmd, hva, vma.flags, write, references)) == AGAIN
     ) {
-      if (HostEntry.read(pmd) == 0 && !linkTable(actor, pmd, 1)) return Gup.failed(HostStatus.OutOfFrames);
+      if (HostEntry.read(pmd)) continue;
+      if (vma.flags & VmaFlag.Hugetlb || !linkTable(actor, pmd, 1)) return Gup.failed(HostStatus.OutOfFrames);
     }
     if (result != AGAIN) return result;
   }
 }
 
-/** Uses the page that the entry at `slot` maps, made writable for a write: the VMA allows it, the page is not shared. */
-function useLeaf(actor: usize, slot: usize, hva: u64, huge: bool, write: bool, references: i32): u64 {
+/**
+ * Uses the page that the entry at `slot` maps. For a write, which the VMA allows, the entry is made writable: to the same
+ * page, or to a copy if somebody else may be looking at it.
+ */
+function useLeaf(
+  actor: usize,
+  mm: usize,
+  slot: usize,
+  hva: u64,
+  flags: u32,
+  huge: bool,
+  write: bool,
+  references: i32,
+): u64 {
   const lock = HostEntry.lockOf(slot);
   Spin.lock(lock, actor);
   let entry = HostEntry.read(slot);
@@ -121,29 +140,73 @@ function useLeaf(actor: usize, slot: usize, hva: u64, huge: bool, write: bool, r
     return AGAIN;
   }
   if (write && (entry & PTE_RW) == 0) {
+    // A fork splits what it shares: a page mapped by a PMD entry is the process's own.
+    if (!huge && !canReuse(entry, flags)) {
+      holdForCopy(entry, actor);
+      Spin.unlock(lock, actor);
+      return useCopy(actor, mm, slot, hva, entry, flags, references);
+    }
     entry = Ops.or<u64>(slot, PTE_RW | PTE_D | PTE_A, Order.None) | PTE_RW;
+    HostEntry.tell(hva, huge ? PMD_SHIFT : PTE_SHIFT, entry | PTE_D | PTE_A);
     Stats.add(actor, Stat.HostFaults, 1);
   }
   const pfn = HostEntry.pfn(entry) + (huge ? (<u32>(hva >> PTE_SHIFT)) & 511 : 0);
-  if (references) getPage(Map.page(pfn), actor);
+  const held = references == 0 || getMappedPage(Map.page(pfn), actor);
   Spin.unlock(lock, actor);
-  return Gup.found(pfn, (entry & PTE_RW) != 0);
+  return held ? Gup.found(pfn, (entry & PTE_RW) != 0) : Gup.failed(HostStatus.RefcountLimit);
 }
 
-/** Maps a new 4 KiB page at the PTE `slot`. */
-function installPage(actor: usize, slot: usize, flags: u32, write: bool, references: i32): u64 {
+/** Puts a copy in the place of the page that `entry` maps, and uses that. */
+function useCopy(
+  actor: usize,
+  mm: usize,
+  slot: usize,
+  hva: u64,
+  entry: u64,
+  flags: u32,
+  references: i32,
+): u64 {
+  const pfn = breakCow(actor, mm, slot, hva, entry, protectionOf(flags, true), references);
+  if (pfn == COW_AGAIN) return AGAIN;
+  return pfn == COW_NO_FRAME ? Gup.failed(HostStatus.OutOfFrames) : Gup.found(pfn, true);
+}
+
+/** Maps a new 4 KiB page at the PTE `slot` of `hva`. */
+function installPage(
+  actor: usize,
+  mm: usize,
+  slot: usize,
+  hva: u64,
+  flags: u32,
+  write: bool,
+  references: i32,
+): u64 {
+  if (!write && Map.has(MachineOption.SharedZeroPage)) return installZero(actor, mm, slot, hva, flags);
   const pfn = allocReferences(actor, 1 + references);
   if (pfn == 0) return Gup.failed(HostStatus.OutOfFrames);
   if (Map.has(MachineOption.ZeroPages)) memory.fill(Map.frame(pfn), 0, PAGE_SIZE);
   // Nobody else counts mappings of a page that is not mapped yet.
   const page = Map.page(pfn);
   store<i32>(page + PAGE_MAPCOUNT, 1);
-  if (Ops.cas<u64>(slot, 0, ((<u64>pfn) << 12) | protectionOf(flags, write), Order.Release) != 0) {
+  store<u32>(page + PAGE_FLAGS, PageFlag.AnonExclusive);
+  const entry = ((<u64>pfn) << 12) | protectionOf(flags, write);
+  if (Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
     dropUnmapped(page, references, actor);
     return AGAIN;
   }
+  HostEntry.tell(hva, PTE_SHIFT, entry);
   Stats.add(actor, Stat.HostFaults, 1);
   return Gup.found(pfn, (flags & VmaFlag.Write) != 0);
+}
+
+/** Maps the shared zero page at the PTE `slot`; it is used, as whatever else is mapped then, by looking again. */
+function installZero(actor: usize, mm: usize, slot: usize, hva: u64, flags: u32): u64 {
+  const entry = zeroEntry(mm, (flags & VmaFlag.Exec) != 0);
+  if (Ops.cas<u64>(slot, 0, entry, Order.Release) == 0) {
+    HostEntry.tell(hva, PTE_SHIFT, entry);
+    Stats.add(actor, Stat.HostFaults, 1);
+  }
+  return AGAIN;
 }
 
 /**
@@ -168,14 +231,15 @@ function mapFilePageLocked(actor: usize, slot: usize, vma: Vma, hva: u64, write:
   // First this count: a truncate that sleeps on the other one takes it off (waitIdle), and may not wait for a mapping.
   Ops.add<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
   if (isDax) getDevicePage(page);
-  if (references) getPage(page, actor);
+  const held = references == 0 || getMappedPage(page, actor);
   const entry = ((<u64>pfn) << 12) | protectionOf(vma.flags, write) | (isDax ? PTE_DEVMAP : 0);
-  if (Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
+  if (!held || Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
     Ops.sub<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
-    for (let i = -1; i < references; i++) putPage(page, actor);
-    return AGAIN;
+    if (held && references) putPage(page, actor);
+    putPage(page, actor);
+    return held ? AGAIN : Gup.failed(HostStatus.RefcountLimit);
   }
-  Notes.tell(Note.HostLeaf, hva | PTE_SHIFT, entry);
+  HostEntry.tell(hva, PTE_SHIFT, entry);
   Stats.add(actor, Stat.HostFaults, 1);
   return Gup.found(pfn, (vma.flags & VmaFlag.Write) != 0);
 }
@@ -195,24 +259,28 @@ function fitsHuge(vma: Vma, hva: u64): bool {
 
 /** Maps a new 2 MiB page at the PMD entry `slot`. AGAIN if there is no block, or another actor was first. */
 function installHuge(actor: usize, slot: usize, hva: u64, flags: u32, write: bool, references: i32): u64 {
-  // The table that a split of the leaf will need is put by now, so that a split cannot fail.
-  const table = newHostTable(actor, 1);
-  if (table == 0) return AGAIN;
+  // The table that a split of the leaf will need is put by now, so that a split cannot fail. hugetlb is never split.
+  const splits = (flags & VmaFlag.Hugetlb) == 0;
+  const table = splits ? newHostTable(actor, 1) : 0;
+  if (splits && table == 0) return AGAIN;
   const pfn = allocBlock(actor, PMD_ORDER);
   if (pfn == 0) {
-    putPage(Map.page(table), actor);
+    if (table) putPage(Map.page(table), actor);
     return AGAIN;
   }
   if (Map.has(MachineOption.ZeroPages)) memory.fill(Map.frame(pfn), 0, <usize>PMD_SIZE);
   const head = Map.page(pfn);
   store<u32>(head + PAGE_OWN, table);
   store<i32>(head + PAGE_MAPCOUNT, 1);
+  store<u32>(head + PAGE_FLAGS, PageFlag.Head | PageFlag.AnonExclusive);
   if (references) getPage(head, actor);
-  if (Ops.cas<u64>(slot, 0, ((<u64>pfn) << 12) | PTE_PS | protectionOf(flags, write), Order.Release) != 0) {
-    putPage(Map.page(table), actor);
+  const entry = ((<u64>pfn) << 12) | PTE_PS | protectionOf(flags, write);
+  if (Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
+    if (table) putPage(Map.page(table), actor);
     dropUnmapped(head, references, actor);
     return AGAIN;
   }
+  HostEntry.tell(hva, PMD_SHIFT, entry);
   Stats.add(actor, Stat.HostFaults, 1);
   return Gup.found(pfn + ((<u32>(hva >> PTE_SHIFT)) & 511), (flags & VmaFlag.Write) != 0);
 }

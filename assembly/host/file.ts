@@ -19,9 +19,9 @@ import { PAGE_INDEX, PAGE_MAPPING } from "../layout/page";
 import { Note, Notes } from "../note";
 import { Ops, Order } from "../sync/ops";
 import { RwLock } from "../sync/rwlock";
-import { Spin } from "../sync/spin";
+import { Mutex } from "../sync/spin";
 import { freeDeviceBlock, stateOf, takeDeviceBlock } from "./device";
-import { markPageDirty, putPage, tryGetPage } from "./page";
+import { getUnlessZero, markPageDirty, putPage } from "./page";
 import { allocReferences } from "./pool";
 import { HostStatus } from "./status";
 
@@ -47,14 +47,14 @@ export class Inode {
   static lock(actor: usize, file: u32): bool {
     if (file == 0 || file > Map.fileMax) return false;
     const row = Map.file(file);
-    Spin.lock(row + FILE_INODE_LOCK, actor);
+    Mutex.lock(row + FILE_INODE_LOCK, actor);
     const kind = Files.kindOf(file);
     if (kind == FileKind.Cached || kind == FileKind.Dax) return true;
-    Spin.unlock(row + FILE_INODE_LOCK, actor);
+    Mutex.unlock(row + FILE_INODE_LOCK, actor);
     return false;
   }
   static unlock(actor: usize, file: u32): void {
-    Spin.unlock(Map.file(file) + FILE_INODE_LOCK, actor);
+    Mutex.unlock(Map.file(file) + FILE_INODE_LOCK, actor);
   }
 }
 
@@ -82,7 +82,7 @@ export function findCachedPage(row: usize, index: u32, actor: usize): u32 {
   let pfn = Ops.load<u32>(slot, Order.Acquire);
   while (pfn) {
     const page = Map.page(pfn);
-    const held = tryGetPage(page);
+    const held = getUnlessZero(page);
     // Pairs with removePage: word, then the cache's reference. Either the word is seen changed, or the page is held.
     const now = Ops.load<u32>(slot, Order.Acquire);
     if (held && now == pfn) return pfn;

@@ -6,6 +6,7 @@ import { MM_TLB_FLUSHES } from "../layout/mm";
 import { PAGE_NEXT } from "../layout/page";
 import { GATHER_MAX, GATHER_PFNS, POOL_GATHER_COUNT } from "../layout/pool";
 import { Stat, Stats } from "../layout/stats";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { synchronizeRcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
@@ -19,7 +20,7 @@ export class Gather {
   @inline static full(actor: usize): bool {
     return Gather.count(actor) == GATHER_MAX;
   }
-  /** Adds one mapping's reference on a page. */
+  /** Adds one mapping's reference on a page; pfn 0 stands for a mapping without one, for which only a flush is owed. */
   @inline static add(actor: usize, pfn: u32): void {
     const count = Gather.count(actor);
     if (count == GATHER_MAX) trap(Trap.GatherOverflow, pfn, actor);
@@ -32,12 +33,14 @@ export class Gather {
 export function flushHostTlb(actor: usize, mm: usize): void {
   // The accesses of user space (access.ts) hold a reference instead of a TLB entry: the flush is its own event.
   Ops.add<u64>(mm + MM_TLB_FLUSHES, 1, Order.Full);
+  Notes.tell(Note.HostFlush, 0, 0);
 }
 
 function putGathered(actor: usize): void {
   const count = Gather.count(actor);
   for (let i: u32 = 0; i < count; i++) {
-    putPage(Map.page(load<u32>(actor + GATHER_PFNS + ((<usize>i) << 2))), actor);
+    const pfn = load<u32>(actor + GATHER_PFNS + ((<usize>i) << 2));
+    if (pfn) putPage(Map.page(pfn), actor);
   }
   store<u32>(actor + POOL_GATHER_COUNT, 0);
   Stats.add(actor, Stat.HostUnmaps, count);

@@ -10,9 +10,6 @@ import { Ensure, Trap } from "../trap";
 import { isDevicePage, putDevicePage } from "./device";
 import { freeCompound, freeFrame } from "./pool";
 
-/** A count this high is refused: a leak must not wrap it round to 0 (CVE-2019-11487). */
-const REFCOUNT_LIMIT: i32 = 0x7fff0000;
-
 /** compound_head. */
 export function headOf(page: usize): usize {
   const head = Ops.load<u32>(page + PAGE_HEAD, Order.Relaxed);
@@ -23,21 +20,62 @@ export function headOf(page: usize): usize {
 export function getPage(page: usize, actor: usize): void {
   const head = headOf(page);
   const old = Ops.add<i32>(head + PAGE_REFCOUNT, 1, Order.None);
+  Notes.tell(Note.PageGet, Map.pagePfn(head), old + 1);
   Ensure.that(old > 0, Trap.GetOfFreePage, Map.pagePfn(head), actor);
 }
 
-/** get_page_unless_zero on a head: takes a reference unless the page is free, or its count is near overflow. */
+/** folio_try_get on a head, for a lookup that user space cannot make as often as it likes: unless the page is free. */
+export function getUnlessZero(page: usize): bool {
+  let seen = Ops.load<i32>(page + PAGE_REFCOUNT, Order.Relaxed);
+  while (seen > 0) {
+    const found = Ops.cas<i32>(page + PAGE_REFCOUNT, seen, seen + 1, Order.Full);
+    if (found == seen) {
+      Notes.tell(Note.PageGet, Map.pagePfn(page), seen + 1);
+      return true;
+    }
+    seen = found;
+  }
+  return false;
+}
+
+/** try_get_page on a head: takes a reference unless the page is free, or its count is near overflow. */
 export function tryGetPage(page: usize): bool {
   if (!Rules.hold(Rule.GetUnlessZero)) {
-    Ops.add<i32>(page + PAGE_REFCOUNT, 1, Order.Full);
+    const old = Ops.add<i32>(page + PAGE_REFCOUNT, 1, Order.Full);
+    Notes.tell(Note.PageGet, Map.pagePfn(page), old + 1);
     return true;
   }
   let seen = Ops.load<i32>(page + PAGE_REFCOUNT, Order.Relaxed);
-  while (seen > 0 && seen < REFCOUNT_LIMIT) {
-    const found = Ops.cas<i32>(page + PAGE_REFCOUNT, seen, seen + 1, Order.Full);
-    if (found == seen) return true;
+  while (seen > 0) {
+    let next = seen + 1;
+    if (seen >= Map.refcountLimit) {
+      // A leak must not wrap the count (CVE-2019-11487): a counter that ends here would go on at 0.
+      if (Rules.hold(Rule.RefcountOverflowRefused)) return false;
+      next = 0;
+    }
+    const found = Ops.cas<i32>(page + PAGE_REFCOUNT, seen, next, Order.Full);
+    if (found == seen) {
+      Notes.tell(Note.PageGet, Map.pagePfn(page), next);
+      return true;
+    }
     seen = found;
   }
+  return false;
+}
+
+/**
+ * The reference of a page that is known to be mapped, its PTL held. False if its count is at its limit: the caller fails
+ * as with no memory.
+ */
+export function getMappedPage(page: usize, actor: usize): bool {
+  const head = headOf(page);
+  if (tryGetPage(head)) return true;
+  Ensure.that(
+    Ops.load<i32>(head + PAGE_REFCOUNT, Order.Relaxed) > 0,
+    Trap.GetOfFreePage,
+    Map.pagePfn(head),
+    actor,
+  );
   return false;
 }
 
@@ -49,6 +87,7 @@ export function putPage(page: usize, actor: usize): void {
     return;
   }
   const old = Ops.sub<i32>(head + PAGE_REFCOUNT, 1, Order.Full);
+  Notes.tell(Note.PagePut, Map.pagePfn(head), old - 1);
   Ensure.that(old > 0, Trap.RefcountUnderflow, Map.pagePfn(head), actor);
   if (old == 1) freePage(head, actor);
 }

@@ -18,6 +18,7 @@ import {
   POOL_TABLE_COUNT,
 } from "../layout/pool";
 import { Stat, Stats } from "../layout/stats";
+import { Note, Notes } from "../note";
 import { Ops, Order } from "../sync/ops";
 import { Trap, trap } from "../trap";
 import { poisonFrame, verifyPoison } from "./poison";
@@ -55,7 +56,7 @@ export function allocReferences(actor: usize, references: i32): u32 {
   }
   const page = Map.page(pfn);
   if (Map.has(MachineOption.Poison)) verifyPoison(page, actor);
-  Frames.claim(page, references, actor);
+  Frames.claim(page, references, 0, actor);
   return pfn;
 }
 
@@ -108,6 +109,7 @@ function stealLocked(actor: usize): u32 {
 
 /** Gives a frame back: refcount is 0 and the epoch has advanced. */
 export function freeFrame(page: usize, actor: usize): void {
+  Notes.tell(Note.PageFree, Map.pagePfn(page), 0);
   Frames.release(page);
   if (Map.has(MachineOption.Poison)) poisonFrame(page);
   if (Ready.count(actor) == POOL_READY_MAX) drainBatch(actor);
@@ -160,8 +162,8 @@ export function freeFrames(): u32 {
   return n;
 }
 
-/** Takes 2^order free frames, aligned to that, out of the pool; 0 if no block is free. Their struct pages are as they were. */
-export function takeBlock(actor: usize, order: u32): u32 {
+/** 2^order frames off the free lists, their poison verified; 0 if no block is free. */
+export function takeVerifiedBlock(actor: usize, order: u32): u32 {
   Zone.lock(actor);
   let pfn = takeBlockLocked(order);
   if (pfn == 0) {
@@ -169,17 +171,17 @@ export function takeBlock(actor: usize, order: u32): u32 {
     pfn = takeBlockLocked(order);
   }
   Zone.unlock(actor);
+  if (pfn && Map.has(MachineOption.Poison)) {
+    for (let i: u32 = 0; i < <u32>(1 << order); i++) verifyPoison(Map.page(pfn + i), actor);
+  }
   return pfn;
 }
 
 /** A compound page of 2^order frames with one reference on its head, contents arbitrary; 0 if no block is free. */
 export function allocBlock(actor: usize, order: u32): u32 {
-  const pfn = takeBlock(actor, order);
+  const pfn = takeVerifiedBlock(actor, order);
   if (pfn == 0) return 0;
   const frames: u32 = 1 << order;
-  if (Map.has(MachineOption.Poison)) {
-    for (let i: u32 = 0; i < frames; i++) verifyPoison(Map.page(pfn + i), actor);
-  }
   for (let i: u32 = 1; i < frames; i++) {
     const tail = changetype<Page>(Map.page(pfn + i));
     tail.flags = PageFlag.Tail;
@@ -188,7 +190,7 @@ export function allocBlock(actor: usize, order: u32): u32 {
   const page = Map.page(pfn);
   store<u32>(page + PAGE_ORDER, order);
   if (order) store<u32>(page + PAGE_FLAGS, PageFlag.Head);
-  Frames.claim(page, 1, actor);
+  Frames.claim(page, 1, order, actor);
   return pfn;
 }
 
@@ -196,6 +198,7 @@ export function allocBlock(actor: usize, order: u32): u32 {
 export function freeCompound(page: usize, actor: usize): void {
   const pfn = Map.pagePfn(page);
   const order = load<u32>(page + PAGE_ORDER);
+  Notes.tell(Note.PageFree, pfn, order);
   for (let i: u32 = 0, frames: u32 = 1 << order; i < frames; i++) {
     const part = Map.page(pfn + i);
     changetype<Page>(part).head = 0;
@@ -246,6 +249,7 @@ export function giveTable(actor: usize, pfn: u32): void {
 /** The one reference on a table that nobody else can have seen. */
 function dropTable(page: usize, actor: usize): void {
   const old = Ops.sub<i32>(page, 1, Order.Full);
+  Notes.tell(Note.PagePut, Map.pagePfn(page), old - 1);
   if (old != 1) trap(Trap.RefcountUnderflow, Map.pagePfn(page), actor);
   freeFrame(page, actor);
 }

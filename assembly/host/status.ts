@@ -17,6 +17,14 @@ export enum HostStatus {
   Overlap = 6,
   /** No free range of this length: -ENOMEM. */
   NoRange = 7,
+  /** The page has as many references as its count may reach: -ENOMEM. */
+  RefcountLimit = 8,
+  /** Somebody has or holds it, or it is mapped: -EBUSY. Nothing was changed. */
+  Busy = 9,
+  /** The VMA maps remapped pfns (VM_PFNMAP), on which a lookup takes no reference: follow the entry instead. */
+  Pfnmap = 10,
+  /** A remapped pfn that is no frame: the access goes to a device, which is the embedder's. */
+  Device = 11,
   /** Beyond the end of the file: SIGBUS. */
   BeyondEnd = 16,
   /** No such file: -EBADF; or no such device: -ENODEV. */
@@ -27,8 +35,6 @@ export enum HostStatus {
   TooManyFiles = 19,
   /** The device has no free block: -ENOSPC. */
   NoBlocks = 20,
-  /** In use, by a mapping, a file or a reference: -EBUSY. */
-  Busy = 21,
   /** A pin without a bound on its life is refused on pages of a DAX file: -EOPNOTSUPP. */
   LongtermRefused = 22,
 }

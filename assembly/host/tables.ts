@@ -14,6 +14,7 @@
 import { Map } from "../layout/map";
 import { MM_PGD, MM_TASK_SIZE } from "../layout/mm";
 import { PAGE_FLAGS, PAGE_LOCK, PAGE_MAPCOUNT, PAGE_OWN, PAGE_REFCOUNT, PageFlag } from "../layout/page";
+import { NOTE_SPLIT, Note, Notes } from "../note";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { Spin } from "../sync/spin";
@@ -36,6 +37,12 @@ export const PTE_PROTNONE: u64 = PTE_G;
 /** The page belongs to a device (_PAGE_DEVMAP, a bit that the processor leaves to software). */
 export const PTE_DEVMAP: u64 = (<u64>1) << 58;
 
+/**
+ * The page of this PTE is not managed (_PAGE_SPECIAL, an ignored bit): a remapped pfn, or the shared zero page. The
+ * mapping holds no reference and is not counted, and a lookup without a lock leaves the entry alone.
+ */
+export const PTE_SPECIAL: u64 = 1 << 9;
+
 const TABLE_BITS: u64 = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D;
 
 export class HostEntry {
@@ -53,6 +60,10 @@ export class HostEntry {
   }
   @inline static pfn(entry: u64): u32 {
     return <u32>(entry >> 12);
+  }
+  /** Tells the checkers of the leaf of 2^shift bytes for `hva`, which is `entry` now; 0 for none. */
+  @inline static tell(hva: u64, shift: u64, entry: u64): void {
+    Notes.tell(Note.HostLeaf, ((hva >> shift) << shift) | shift, entry);
   }
   /** Page-table lock of the entry at `slot`. */
   @inline static lockOf(slot: usize): usize {
@@ -100,13 +111,14 @@ export function linkTable(actor: usize, slot: usize, level: u32): bool {
   return true;
 }
 
-/** Splits the leaf that was read at `slot`. Its PTL is held: only A and D can change meanwhile. */
-function splitLocked(slot: usize, leaf: u64): void {
+/** Splits the leaf for `hva` that was read at `slot`. Its PTL is held: only A and D can change meanwhile. */
+function splitLocked(slot: usize, hva: u64, leaf: u64): void {
   const head = Map.page(HostEntry.pfn(leaf));
   const table = load<u32>(head + PAGE_OWN);
   store<u32>(head + PAGE_OWN, 0);
   // First the counts, then the PTEs: whoever finds the table may zap in it at once, under the lock of that table.
-  Ops.add<i32>(head + PAGE_REFCOUNT, PTES - 1, Order.None);
+  const references = Ops.add<i32>(head + PAGE_REFCOUNT, PTES - 1, Order.None);
+  Notes.tell(Note.PageGet, Map.pagePfn(head), references + PTES - 1);
   Ops.add<i32>(head + PAGE_MAPCOUNT, PTES - 1, Order.None);
   const first = Map.frame(table);
   while (true) {
@@ -114,20 +126,23 @@ function splitLocked(slot: usize, leaf: u64): void {
       store<u64>(first + ((<usize>i) << 3), (leaf & ~PTE_PS) + ((<u64>i) << 12));
     }
     const found = Ops.cas<u64>(slot, leaf, ((<u64>table) << 12) | TABLE_BITS, Order.Full);
-    if (found == leaf) return;
+    if (found == leaf) {
+      Notes.tell(Note.HostLeaf | NOTE_SPLIT, (hva & ~(PMD_SIZE - 1)) | PMD_SHIFT, leaf);
+      return;
+    }
     leaf = found; // with A or D set by the walker: the bits must not be lost
   }
 }
 
 /**
- * Replaces the 2 MiB leaf at `slot`, if it is one still, by the table kept for this, with 512 PTEs of the same pages:
+ * Replaces the 2 MiB leaf for `hva` at `slot`, if it is one still, by the table kept for this, with 512 PTEs of the same pages:
  * the one mapping of the compound page becomes 512, each with its reference. mmap_lock held.
  */
-export function splitLeaf(actor: usize, slot: usize): void {
+export function splitLeaf(actor: usize, slot: usize, hva: u64): void {
   const lock = HostEntry.lockOf(slot);
   Spin.lock(lock, actor);
   const leaf = HostEntry.read(slot);
-  if (leaf != 0 && !HostEntry.isTable(leaf)) splitLocked(slot, leaf);
+  if (leaf != 0 && !HostEntry.isTable(leaf)) splitLocked(slot, hva, leaf);
   Spin.unlock(lock, actor);
 }
 

@@ -13,7 +13,7 @@ import { MM_MMAP_LOCK } from "../layout/mm";
 import { Rule, Rules } from "../rules";
 import { Ops, Order } from "../sync/ops";
 import { RwLock } from "../sync/rwlock";
-import { Spin } from "../sync/spin";
+import { Mutex } from "../sync/spin";
 import { isBusy, waitIdle } from "./device";
 import { Files, Inode, removePage } from "./file";
 import { unmapNotified } from "./mm";
@@ -119,10 +119,10 @@ export function destroyFile(actor: usize, mm: usize, file: u32, wait: bool): Hos
   if (kind == FileKind.None) return HostStatus.NoFile;
   if (kind == FileKind.Closing) return HostStatus.Busy;
   const row = Map.file(file);
-  Spin.lock(row + FILE_INODE_LOCK, actor); // who writes or truncates is let finish; nobody else begins to
+  Mutex.lock(row + FILE_INODE_LOCK, actor); // who writes or truncates is let finish; nobody else begins to
   const status = removeRange(actor, mm, file, 0, Files.pages(row), 0, kind == FileKind.Dax, wait);
   Ops.store<u32>(row + FILE_KIND, status == HostStatus.Ok ? FileKind.None : kind, Order.Release);
-  Spin.unlock(row + FILE_INODE_LOCK, actor);
+  Mutex.unlock(row + FILE_INODE_LOCK, actor);
   return status;
 }
 

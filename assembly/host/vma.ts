@@ -1,9 +1,12 @@
 // The VMA table: rows sorted by start, disjoint, [start, end) each. Plain data under mmap_lock: read with it held for
 // read, changed with it held for write. Lookups are a glance at the row found last, then a binary search.
 
-import { Map } from "../layout/map";
-import { MM_MMAP_BASE, MM_TASK_SIZE, MM_VMA_COUNT, VMA_SHIFT, Vma } from "../layout/mm";
+import { Map, PAGE_SHIFT } from "../layout/map";
+import { MM_MMAP_BASE, MM_TASK_SIZE, MM_VMA_COUNT, VMA_SHIFT, Vma, VmaFlag } from "../layout/mm";
 import { POOL_VMA_HINT } from "../layout/pool";
+
+/** VMAs whose `pgoff` says what is at their start. */
+const VMA_HAS_OFFSET: u32 = VmaFlag.File | VmaFlag.Dax | VmaFlag.Pfnmap;
 
 export class Vmas {
   @inline static count(mm: usize): u32 {
@@ -83,6 +86,20 @@ export function removeRows(mm: usize, from: u32, to: u32): void {
   store<u32>(mm + MM_VMA_COUNT, count - (to - from));
 }
 
+/** True if `at` lies within a VMA of huge pages, but not between two of them. mmap_lock held. */
+export function isInsideHugetlbPage(mm: usize, at: u64): bool {
+  if ((at & (((<u64>1) << 21) - 1)) == 0 || !isInside(mm, at)) return false;
+  return (Vmas.row(firstEndingAbove(mm, at)).flags & VmaFlag.Hugetlb) != 0;
+}
+
+/** True if a VMA with one of these `VmaFlag` bits overlaps [start, end). mmap_lock held. */
+export function hasFlagged(mm: usize, start: u64, end: u64, flags: u32): bool {
+  for (let i = firstEndingAbove(mm, start), n = Vmas.count(mm); i < n && Vmas.row(i).start < end; i++) {
+    if (Vmas.row(i).flags & flags) return true;
+  }
+  return false;
+}
+
 function isInside(mm: usize, at: u64): bool {
   const index = firstEndingAbove(mm, at);
   return index < Vmas.count(mm) && Vmas.row(index).start < at;
@@ -100,9 +117,9 @@ export function cutAt(mm: usize, at: u64): void {
   openRow(mm, index);
   memory.copy(Map.vma(index), Map.vma(index + 1), 1 << VMA_SHIFT);
   Vmas.row(index).end = at;
-  const above = Vmas.row(index + 1);
-  above.pgoff += <u32>((at - above.start) >> 12);
-  above.start = at;
+  const behind = Vmas.row(index + 1);
+  if (behind.flags & VMA_HAS_OFFSET) behind.pgoff += <u32>((at - behind.start) >> PAGE_SHIFT);
+  behind.start = at;
 }
 
 /** Adds a VMA; the range is free and there is room for a row. mmap_lock held for write. */
@@ -126,15 +143,19 @@ export function addVma(
   row.pgoff = pgoff;
 }
 
-/** `next` goes on where `row` ends, with the same rights, in the same file if in any. */
-function continues(row: Vma, next: Vma): bool {
-  if (row.end != next.start || row.flags != next.flags || row.pageShift != next.pageShift) return false;
-  return row.file == next.file && (row.file == 0 || row.pgoff + vmaPages(row) == next.pgoff);
-}
-
 /** Pages of a VMA. */
 export function vmaPages(row: Vma): u32 {
-  return <u32>((row.end - row.start) >> 12);
+  return <u32>((row.end - row.start) >> PAGE_SHIFT);
+}
+
+/**
+ * The two may be one VMA: equal, and in the same file, if in any, at consecutive pages. Remapped ranges stay apart, each
+ * the work of one call.
+ */
+function canMerge(row: Vma, next: Vma): bool {
+  if (row.end != next.start || row.flags != next.flags || row.pageShift != next.pageShift) return false;
+  if (row.file != next.file || row.flags & VmaFlag.Pfnmap) return false;
+  return row.file == 0 || row.pgoff + vmaPages(row) == next.pgoff;
 }
 
 /** Merges the VMAs that touch [start, end] with equal neighbours. mmap_lock held for write. */
@@ -145,7 +166,7 @@ export function mergeVmas(mm: usize, start: u64, end: u64): void {
     const row = Vmas.row(i);
     const next = Vmas.row(i + 1);
     if (row.end > end) break;
-    if (continues(row, next)) {
+    if (canMerge(row, next)) {
       row.end = next.end;
       removeRows(mm, i + 1, i + 2);
     } else i++;

@@ -18,18 +18,19 @@ import {
   PMD_SIZE,
   PTE_PROTNONE,
   PTE_SHIFT,
+  PTE_SPECIAL,
   PUD_SHIFT,
   pmdSlot,
   splitLeaf,
 } from "./tables";
 
 /** First address above `at` that another entry of 2^shift bytes translates. */
-function nextEntry(at: u64, shift: u64): u64 {
+export function nextEntry(at: u64, shift: u64): u64 {
   return ((at >> shift) + 1) << shift;
 }
 
 /** The first address from `at` that has a PMD entry which is not none, or something at or above `end`. */
-function nextMapped(mm: usize, at: u64, end: u64): u64 {
+export function nextMapped(mm: usize, at: u64, end: u64): u64 {
   while (at < end) {
     const pgd = HostEntry.read(HostEntry.at(load<u32>(mm + MM_PGD), at, PGD_SHIFT));
     if (pgd == 0) {
@@ -48,15 +49,16 @@ function nextMapped(mm: usize, at: u64, end: u64): u64 {
 }
 
 /** Splits the 2 MiB leaf around `hva`: a notified change of its own, as listeners may map all of it (split_huge_pmd). */
-function splitAround(actor: usize, mm: usize, slot: usize, hva: u64): void {
+export function splitAround(actor: usize, mm: usize, slot: usize, hva: u64): void {
   const first = hva & ~(PMD_SIZE - 1);
   notifyStart(actor, mm, first, first + PMD_SIZE, NotifyEvent.Clear);
-  splitLeaf(actor, slot);
+  splitLeaf(actor, slot, hva);
   flushHostTlb(actor, mm);
   notifyEnd(actor, mm, first, first + PMD_SIZE, NotifyEvent.Clear);
 }
 
-function dropMapping(page: usize, actor: usize): void {
+/** One entry less maps the page, a head. */
+export function dropMapping(page: usize, actor: usize): void {
   const old = Ops.sub<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
   Ensure.that(old > 0, Trap.MapcountUnderflow, Map.pagePfn(page), actor);
 }
@@ -76,6 +78,11 @@ function zapPtes(actor: usize, table: u32, at: u64, end: u64): u64 {
     if (HostEntry.read(slot) == 0) continue;
     // By exchange: the processor may set A or D until then (ptep_get_and_clear).
     const entry = Ops.swap<u64>(slot, 0, Order.Full);
+    HostEntry.tell(at - PAGE_SIZE, PTE_SHIFT, 0);
+    if (entry & PTE_SPECIAL) {
+      Gather.add(actor, 0);
+      continue;
+    }
     const pfn = HostEntry.pfn(entry);
     if (entry & PTE_D) keepDirty(pfn);
     dropMapping(headOf(Map.page(pfn)), actor); // of a page that was split, the count is still on the head
@@ -85,14 +92,15 @@ function zapPtes(actor: usize, table: u32, at: u64, end: u64): u64 {
   return at;
 }
 
-/** Clears the 2 MiB leaf at `slot`, if it is one still. */
-function zapHuge(actor: usize, slot: usize): void {
+/** Clears the 2 MiB leaf for `hva` at `slot`, if it is one still. */
+function zapHuge(actor: usize, slot: usize, hva: u64): void {
   const lock = HostEntry.lockOf(slot);
   let table: u32 = 0;
   Spin.lock(lock, actor);
   const entry = HostEntry.read(slot);
   if (entry != 0 && !HostEntry.isTable(entry)) {
     const pfn = HostEntry.pfn(Ops.swap<u64>(slot, 0, Order.Full));
+    HostEntry.tell(hva, PMD_SHIFT, 0);
     const head = Map.page(pfn);
     table = load<u32>(head + PAGE_OWN);
     store<u32>(head + PAGE_OWN, 0);
@@ -111,7 +119,7 @@ export function zapRange(actor: usize, mm: usize, start: u64, end: u64): void {
     const entry = HostEntry.read(slot);
     if (HostEntry.isTable(entry)) at = zapPtes(actor, HostEntry.pfn(entry), at, next);
     else if (entry != 0 && next - at < PMD_SIZE) splitAround(actor, mm, slot, at);
-    else zapHuge(actor, slot);
+    else zapHuge(actor, slot, at);
     if (Gather.full(actor)) releaseGathered(actor, mm);
   }
 }
@@ -125,11 +133,13 @@ function withProtection(entry: u64, flags: u32): u64 {
   return bits;
 }
 
-function protectEntry(slot: usize, flags: u32): void {
+/** Returns what the entry is now. */
+function protectEntry(slot: usize, flags: u32): u64 {
   let seen = HostEntry.read(slot);
   while (true) {
-    const found = Ops.cas<u64>(slot, seen, withProtection(seen, flags), Order.Full);
-    if (found == seen) return;
+    const next = withProtection(seen, flags);
+    const found = Ops.cas<u64>(slot, seen, next, Order.Full);
+    if (found == seen) return next;
     seen = found;
   }
 }
@@ -139,16 +149,21 @@ function protectPtes(actor: usize, table: u32, at: u64, end: u64, flags: u32): v
   Spin.lock(lock, actor);
   for (; at < end; at += PAGE_SIZE) {
     const slot = HostEntry.at(table, at, PTE_SHIFT);
-    if (HostEntry.read(slot)) protectEntry(slot, flags);
+    if (HostEntry.read(slot) == 0) continue;
+    const entry = protectEntry(slot, flags);
+    if (LAB) HostEntry.tell(at, PTE_SHIFT, entry);
   }
   Spin.unlock(lock, actor);
 }
 
-function protectHuge(actor: usize, slot: usize, flags: u32): void {
+function protectHuge(actor: usize, slot: usize, hva: u64, flags: u32): void {
   const lock = HostEntry.lockOf(slot);
   Spin.lock(lock, actor);
   const entry = HostEntry.read(slot);
-  if (entry != 0 && !HostEntry.isTable(entry)) protectEntry(slot, flags);
+  if (entry != 0 && !HostEntry.isTable(entry)) {
+    const next = protectEntry(slot, flags);
+    if (LAB) HostEntry.tell(hva, PMD_SHIFT, next);
+  }
   Spin.unlock(lock, actor);
 }
 
@@ -163,7 +178,7 @@ export function protectRange(actor: usize, mm: usize, start: u64, end: u64, flag
       continue;
     }
     if (HostEntry.isTable(entry)) protectPtes(actor, HostEntry.pfn(entry), at, next, flags);
-    else protectHuge(actor, slot, flags);
+    else protectHuge(actor, slot, at, flags);
     at = next;
   }
 }

@@ -7,6 +7,7 @@
 import { PAGE_EPOCH, PAGE_FLAGS, PAGE_ORDER, PAGE_REFCOUNT, Page, PageFlag } from "../layout/page";
 import { Map } from "../layout/map";
 import { ZONE_FREE, ZONE_LISTS, ZONE_LOCK, ZONE_MANAGED, ZONE_ORDERS } from "../layout/mm";
+import { Note, Notes } from "../note";
 import { Ops, Order } from "../sync/ops";
 import { Spin } from "../sync/spin";
 import { Ensure, Trap } from "../trap";
@@ -127,14 +128,15 @@ export function countBlocksLocked(order: u32): u32 {
   return n;
 }
 
-/** The frame changes hands: translations to it that anybody kept are stale from now on. */
+/** The frame changes hands. */
 export class Frames {
+  /** It is free: translations to it that anybody kept are stale from now on. */
   @inline static release(page: usize): void {
     store<u32>(page + PAGE_EPOCH, load<u32>(page + PAGE_EPOCH) + 1);
     store<u32>(page + PAGE_FLAGS, 0);
   }
   /** Refcount from 0 to `references`. Plain: only the owner of a free frame raises its count, try_get refuses 0. */
-  @inline static claim(page: usize, references: i32, actor: usize): void {
+  @inline static claim(page: usize, references: i32, order: u32, actor: usize): void {
     Ensure.that(
       Ops.load<i32>(page + PAGE_REFCOUNT, Order.Relaxed) == 0,
       Trap.AllocOfUsedPage,
@@ -142,5 +144,6 @@ export class Frames {
       actor,
     );
     store<i32>(page + PAGE_REFCOUNT, references);
+    Notes.tell(Note.PageAlloc, Map.pagePfn(page), ((<u64>references) << 8) | order);
   }
 }

@@ -19,13 +19,14 @@ export enum Modify {
 }
 
 /** Reads `size` bytes, little-endian, zero-extended. Plain: it is the guest's own data. */
-function loadSized(address: usize, size: u32): u64 {
+export function loadSized(address: usize, size: u32): u64 {
   if (size == 8) return load<u64>(address);
   if (size == 4) return load<u32>(address);
   return size == 2 ? load<u16>(address) : load<u8>(address);
 }
 
-function storeSized(address: usize, size: u32, value: u64): void {
+/** Writes the low `size` bytes of `value`. Plain, likewise. */
+export function storeSized(address: usize, size: u32, value: u64): void {
   if (size == 8) store<u64>(address, value);
   else if (size == 4) store<u32>(address, <u32>value);
   else if (size == 2) store<u16>(address, <u16>value);
@@ -58,11 +59,13 @@ export function guestLoad(vcpu: usize, gva: u64, size: u32, access: Access): Out
   const first = addressOf(vcpu, gva, access);
   if (first == 0) return outcome(vcpu);
   let value: u64;
-  if (head == size) value = loadSized(first, size);
-  else {
+  if (head == size) {
+    Guest.use(vcpu, gva, first, false);
+    value = loadSized(first, size);
+  } else {
     const crossed = crossedPages(vcpu, gva, head, access);
     if (crossed != Outcome.Ok) return crossed;
-    value = loadCrossing(vcpu, size, head);
+    value = loadCrossing(vcpu, gva, size, head);
   }
   changetype<Fault>(vcpu + ACTOR_FAULT).value = value;
   Stats.add(vcpu, Stat.Accesses, 1);
@@ -74,11 +77,13 @@ export function guestStore(vcpu: usize, gva: u64, size: u32, value: u64): Outcom
   const head = Crossing.head(gva, size);
   const first = addressOf(vcpu, gva, Access.Write);
   if (first == 0) return outcome(vcpu);
-  if (head == size) storeSized(first, size, value);
-  else {
+  if (head == size) {
+    Guest.use(vcpu, gva, first, true);
+    storeSized(first, size, value);
+  } else {
     const crossed = crossedPages(vcpu, gva, head, Access.Write);
     if (crossed != Outcome.Ok) return crossed;
-    storeCrossing(vcpu, size, head, value);
+    storeCrossing(vcpu, gva, size, head, value);
   }
   Stats.add(vcpu, Stat.Accesses, 1);
   return Outcome.Ok;
@@ -104,20 +109,22 @@ function crossedPages(vcpu: usize, gva: u64, head: u32, access: Access): Outcome
   }
 }
 
-function loadCrossing(vcpu: usize, size: u32, head: u32): u64 {
+function loadCrossing(vcpu: usize, gva: u64, size: u32, head: u32): u64 {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   let value: u64 = 0;
   for (let i: u32 = 0; i < size; i++) {
     const address: usize = i < head ? fault.crossFirst + i : fault.crossSecond + i - head;
+    if (i == 0 || i == head) Guest.use(vcpu, gva + i, address, false);
     value |= (<u64>load<u8>(address)) << (i << 3);
   }
   return value;
 }
 
-function storeCrossing(vcpu: usize, size: u32, head: u32, value: u64): void {
+function storeCrossing(vcpu: usize, gva: u64, size: u32, head: u32, value: u64): void {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   for (let i: u32 = 0; i < size; i++) {
     const address: usize = i < head ? fault.crossFirst + i : fault.crossSecond + i - head;
+    if (i == 0 || i == head) Guest.use(vcpu, gva + i, address, true);
     store<u8>(address, <u8>(value >> (i << 3)));
   }
 }
@@ -168,6 +175,7 @@ export function guestModify(
   const address = addressOf(vcpu, gva, Access.Modify);
   if (address == 0) return outcome(vcpu);
   const mask: u64 = size == 8 ? u64.MAX_VALUE : ((<u64>1) << (size << 3)) - 1;
+  Guest.use(vcpu, gva, address, true);
   let found = loadSized(address, size);
   while (true) {
     const next = combine(op, found, value, expected & mask) & mask;

@@ -2,26 +2,40 @@
 // lab build exports them one by one.
 
 import { ACTOR_FAULT } from "../layout/actor";
+import { GRACE_MMAP_READER } from "../layout/control";
 import { Fault } from "../layout/fault";
-import { KVM_INVALIDATE_IN_PROGRESS, KVM_INVALIDATE_SEQ, KVM_INVALIDATE_WAITERS } from "../layout/kvm";
+import { CONTROL_REQUESTS } from "../layout/control";
+import {
+  KVM_GENERATION,
+  KVM_INVALIDATE_ENDS,
+  KVM_INVALIDATE_IN_PROGRESS,
+  KVM_INVALIDATE_SEQ,
+  KVM_INVALIDATE_WAITERS,
+} from "../layout/kvm";
 import { MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
-import { MM_BASE } from "../layout/mm";
-import { PAGE_FLAGS, PageFlag } from "../layout/page";
+import { MM_BASE, MM_MMAP_LOCK, Vma, VmaFlag } from "../layout/mm";
+import { PageFlag } from "../layout/page";
 import { Slot, SlotFlag } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
-import { Gup, gup, hostMappingShift } from "../host/gup";
-import { headOf, putPage } from "../host/page";
+import { GUP_NO_REFERENCE, Gup } from "../host/fault";
+import { hostMappingShift } from "../host/gup";
+import { headOf } from "../host/page";
 import { HostStatus } from "../host/status";
+import { Note, Notes } from "../note";
+import { findVma } from "../host/vma";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
+import { Srcu } from "../sync/grace";
 import { Barrier, Ops, Order } from "../sync/ops";
+import { RwLock } from "../sync/rwlock";
 import { park, relax } from "../sync/wait";
 import { MmuLock } from "./lock";
-import { findSlot } from "./memslots";
+import { Slots, findSlot } from "./memslots";
+import { lookUp, markDirty, putFound, readFlags } from "./release";
 import { RetryReason, retryReason } from "./retry";
 import { Root } from "./roots";
-import { reapTables, topUpOrReap } from "./tables";
+import { topUpOrReap } from "./tables";
 import { Installed, installLeafLocked } from "./tdp";
 
 /** RET_PF_*: what became of a fault. */
@@ -51,6 +65,41 @@ export enum FaultResult {
 /** The most tables one fault links: three below the root of a 4-level tree. */
 const TABLES_PER_FAULT: u32 = 3;
 
+/** lpage_info: slot and hva congruent modulo 2 MiB, and the whole large page around `gfn` inside the slot. */
+function slotAllowsHuge(slot: Slot, gfn: u64): bool {
+  if (((slot.baseGfn << 12) ^ slot.hva) & 0x1fffff) return false;
+  const first = gfn & ~(<u64>511);
+  return first >= slot.baseGfn && first + 512 <= slot.baseGfn + slot.npages;
+}
+
+/** vma_kernel_pagesize, as its log2: the page size of hugetlb, else 12. */
+function vmaPageShift(actor: usize, hva: u64): u32 {
+  const lock = MM_BASE + MM_MMAP_LOCK;
+  RwLock.readLock(lock, GRACE_MMAP_READER, actor);
+  const row = findVma(actor, MM_BASE, hva);
+  let shift: u32 = 12;
+  if (row && changetype<Vma>(row).flags & VmaFlag.Hugetlb) shift = changetype<Vma>(row).pageShift;
+  RwLock.readUnlock(lock, GRACE_MMAP_READER, actor);
+  return shift;
+}
+
+/**
+ * mapping_level of 5.4: the size of a hugetlb mapping, from the VMA, before the snapshot, so that a remap until then goes
+ * unnoticed (Z25b). A large size is what will be installed, of the large page around the gfn. In an SRCU section.
+ */
+export function levelFromVma(vcpu: usize): void {
+  const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
+  fault.vmaShift = 0;
+  if (!Profiles.has(Switch.LevelFromVma) || !Map.has(MachineOption.HugePages)) return;
+  const row = findSlot(vcpu, fault.gfn);
+  if (row == 0) return;
+  const slot = changetype<Slot>(row);
+  if (slot.flags & SlotFlag.Invalid || !slotAllowsHuge(slot, fault.gfn)) return;
+  if (vmaPageShift(vcpu, slot.hva + ((fault.gfn - slot.baseGfn) << 12)) < 21) return;
+  fault.vmaShift = 21;
+  fault.gfn &= ~(<u64>511);
+}
+
 /** Step 1: mmu_invalidate_seq, before anything is looked up. */
 export function snapshot(vcpu: usize): void {
   if (!Rules.hold(Rule.HostLevelAfterCheck)) sampleLevelEarly(vcpu);
@@ -60,7 +109,7 @@ export function snapshot(vcpu: usize): void {
   Ops.barrier(Barrier.Rmb);
 }
 
-/** The level as E2019 took it for hugetlb: before the snapshot, so that a remap until then goes unnoticed (Z25b). */
+/** What maps the page, from the host's tables but before the snapshot: only without Rule.HostLevelAfterCheck (Z25). */
 function sampleLevelEarly(vcpu: usize): void {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   const row = findSlot(vcpu, fault.gfn);
@@ -69,7 +118,7 @@ function sampleLevelEarly(vcpu: usize): void {
   fault.earlyShift = hostMappingShift(vcpu, MM_BASE, slot.hva + ((fault.gfn - slot.baseGfn) << 12));
 }
 
-/** Step 2: slot, hva, pfn. On `Continue` a reference on the page is held. SRCU is held. */
+/** Step 2: slot, hva, pfn. On `Continue` a reference on the page is held, if it has references. SRCU is held. */
 export function resolve(vcpu: usize): FaultResult {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   const row = findSlot(vcpu, fault.gfn);
@@ -100,34 +149,29 @@ function retryResult(reason: RetryReason): FaultResult {
 }
 
 function faultinPfn(vcpu: usize, fault: Fault): FaultResult {
-  let found = gup(vcpu, MM_BASE, fault.hva, fault.write != 0);
-  if (Gup.status(found) == HostStatus.OutOfFrames) {
-    reapTables(vcpu);
-    found = gup(vcpu, MM_BASE, fault.hva, fault.write != 0);
-  }
+  const found = lookUp(vcpu, fault.hva, fault.write != 0);
   const status = Gup.status(found);
   if (status != HostStatus.Ok) {
     return status == HostStatus.OutOfFrames ? FaultResult.OutOfFrames : FaultResult.HostFault;
   }
   fault.pfn = Gup.pfn(found);
   fault.hostWritable = Gup.writable(found) ? 1 : 0;
-  if (!Rules.hold(Rule.PutAfterInstall)) putPage(Map.page(fault.pfn), vcpu);
+  fault.noReference = u32((found & GUP_NO_REFERENCE) != 0);
+  if (!Rules.hold(Rule.PutAfterInstall) && !fault.noReference) putFound(Map.page(fault.pfn), vcpu);
   return FaultResult.Continue;
 }
 
-/** Gives back what resolve took. `installed`: the page is mapped now, and may be written through the mapping. */
+/**
+ * Gives back what resolve took. `installed`: the page is mapped now, and may be written through the mapping. Without
+ * Rule.PutAfterInstall the page was put by resolve, and is marked all the same.
+ */
 function releasePage(vcpu: usize, fault: Fault, installed: bool): void {
-  if (!Rules.hold(Rule.PutAfterInstall)) return;
+  if (fault.noReference) return;
   const page = headOf(Map.page(fault.pfn));
   // The folio counts as dirty from the fault on: later the fast path may grant W and could not mark it.
-  if (
-    installed &&
-    fault.hostWritable &&
-    (Ops.load<u32>(page + PAGE_FLAGS, Order.Relaxed) & PageFlag.Dirty) == 0
-  ) {
-    Ops.or<u32>(page + PAGE_FLAGS, PageFlag.Dirty, Order.None);
-  }
-  if (installed || Rules.hold(Rule.PutOnRetry)) putPage(page, vcpu);
+  if (installed && fault.hostWritable) markDirty(page);
+  if (!Rules.hold(Rule.PutAfterInstall)) return;
+  if (installed || Rules.hold(Rule.PutOnRetry)) putFound(page, vcpu);
 }
 
 /** is_page_fault_stale, under mmu_lock. */
@@ -137,19 +181,36 @@ function staleLocked(vcpu: usize, fault: Fault): FaultResult {
   return retryResult(retryReason(vcpu));
 }
 
-/** kvm_mmu_hugepage_adjust: the size that slot and host allow, read after the retry check so that a split shows. */
+/** What transparent_hugepage_adjust of 5.4 asks struct page: part of a compound page, and not of a device. */
+function isCompoundPage(fault: Fault): bool {
+  if (fault.noReference) return false;
+  const flags = readFlags(headOf(Map.page(fault.pfn)));
+  return (flags & (PageFlag.Head | PageFlag.ZoneDevice)) == PageFlag.Head;
+}
+
+/**
+ * kvm_mmu_hugepage_adjust, transparent_hugepage_adjust: the size that slot and host allow, read after the retry check so
+ * that a split shows. 5.4 installs what the VMA said, whatever the pfn; there, a promotion moves the reference from tail
+ * to head, which share one count here.
+ */
 function adjustToHost(vcpu: usize, fault: Fault): void {
   fault.goalShift = 12;
+  fault.leafPfn = fault.pfn;
+  if (fault.vmaShift == 21) {
+    fault.goalShift = 21;
+    return;
+  }
   if (!Map.has(MachineOption.HugePages)) return;
-  const slot = changetype<Slot>(<usize>fault.slot);
-  const first = fault.gfn & ~(<u64>511);
-  // lpage_info: slot and hva congruent modulo 2 MiB, and the whole large page inside the slot.
-  if (((slot.baseGfn << 12) ^ slot.hva) & 0x1fffff) return;
-  if (first < slot.baseGfn || first + 512 > slot.baseGfn + slot.npages) return;
+  if (!slotAllowsHuge(changetype<Slot>(<usize>fault.slot), fault.gfn)) return;
+  const fromPage = Profiles.has(Switch.LevelFromVma);
+  if (fromPage && !isCompoundPage(fault)) return;
   const shift = Rules.hold(Rule.HostLevelAfterCheck)
     ? hostMappingShift(vcpu, MM_BASE, fault.hva)
     : fault.earlyShift;
-  if (shift >= 21) fault.goalShift = 21;
+  if (shift < 21) return;
+  fault.goalShift = 21;
+  fault.leafPfn = fault.pfn & ~(<u32>511);
+  if (fromPage) readFlags(Map.page(fault.leafPfn));
 }
 
 /** Step 3: lock, check, install, release. */
@@ -174,8 +235,11 @@ export function commit(vcpu: usize): FaultResult {
   }
   adjustToHost(vcpu, fault);
   const installed = installLeafLocked(vcpu);
-  releasePage(vcpu, fault, installed != Installed.Raced);
+  // 5.4 lets the lock go first: nothing but the reference keeps struct page then.
+  const late = Profiles.has(Switch.PfnmapRefcounted);
+  if (!late) releasePage(vcpu, fault, installed != Installed.Raced);
   MmuLock.unlockShared(vcpu);
+  if (late) releasePage(vcpu, fault, installed != Installed.Raced);
   if (installed == Installed.Raced) return FaultResult.RetryRace;
   return installed == Installed.Fixed ? FaultResult.Fixed : FaultResult.Spurious;
 }
@@ -198,6 +262,7 @@ export function pageFault(vcpu: usize, gpa: u64, write: bool): FaultResult {
 function attempt(vcpu: usize): FaultResult {
   // May sleep for memory: before the snapshot, and long before the lock.
   if (!topUpOrReap(vcpu, TABLES_PER_FAULT)) return FaultResult.OutOfFrames;
+  levelFromVma(vcpu);
   let result: FaultResult;
   if (Rules.hold(Rule.SnapshotBeforeGup)) {
     snapshot(vcpu);
@@ -240,27 +305,77 @@ function count(vcpu: usize, result: FaultResult): void {
   }
 }
 
-/** True while the invalidation that the failed check met may still be open. */
-function stillOpen(fault: Fault): bool {
+/** True while the invalidation that was met when `ends` of them had ended may still be open. */
+function stillOpen(ends: u32): bool {
   if (Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Acquire) == 0) return false;
-  return Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Acquire) == fault.waitSeq;
+  return Ops.load<u32>(KVM_INVALIDATE_ENDS, Order.Acquire) == ends;
 }
 
 /**
- * After RetryCount: waits until an invalidation has ended, outside of SRCU and of every lock. On the sequence and not on
- * the count, which others may lower and raise again while this vCPU sleeps. The unlocked check may have read the
- * sequence raised and the count not yet lowered: then the count falls to 0, or another end raises the sequence.
+ * Waits until an invalidation has ended, outside of SRCU and of every lock. Not on the count, which others may lower and
+ * raise again while this vCPU sleeps, nor on the sequence, which an end raises before it lowers the count.
  */
-export function waitForInvalidation(vcpu: usize): void {
-  const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
-  if (Map.has(MachineOption.SpinOnRetry) || !stillOpen(fault)) return;
+function waitForInvalidation(vcpu: usize, fault: Fault): void {
+  if (!stillOpen(fault.waitEnds)) return;
   Stats.add(vcpu, Stat.RetryWaits, 1);
+  waitWhileOpen(vcpu, fault.waitEnds);
+}
+
+/** Spins, then sleeps, while an invalidation is open and no more than `ends` have ended. */
+export function waitWhileOpen(actor: usize, ends: u32): void {
+  Notes.tell(Note.MaySleep, KVM_INVALIDATE_ENDS, 0);
   for (let i: u32 = 0; i < Map.spinLimit; i++) {
-    relax(vcpu);
-    if (!stillOpen(fault)) return;
+    relax(actor);
+    if (!stillOpen(ends)) return;
   }
-  // Announce, then look again: pairs with count-then-waiters in invalidateEnd.
+  // Announce, then look again: pairs with ends-then-waiters in invalidateEnd.
   Ops.add<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
-  while (stillOpen(fault)) park(KVM_INVALIDATE_SEQ, fault.waitSeq, vcpu);
+  while (stillOpen(ends)) park(KVM_INVALIDATE_ENDS, ends, actor);
   Ops.sub<u32>(KVM_INVALIDATE_WAITERS, 1, Order.Full);
+}
+
+/** Waits while the word is `value`; if nobody wakes it, the slice bounds the delay. Outside of SRCU and of every lock. */
+function waitForChange(vcpu: usize, word: usize, value: u32): void {
+  Notes.tell(Note.MaySleep, word, 0);
+  let spins: u32 = 0;
+  while (Ops.load<u32>(word, Order.Acquire) == value) {
+    if (++spins > Map.spinLimit) park(word, value, vcpu);
+    else relax(vcpu);
+  }
+}
+
+/** True if the slot that the lookup found is in force and invalid still. */
+function hintedSlotInvalid(fault: Fault): bool {
+  const slots = Slots.active();
+  if (fault.slotHint >= Slots.count(slots)) return false;
+  const row = Slots.at(slots, fault.slotHint);
+  return Slots.holds(row, fault.gfn) && (changetype<Slot>(row).flags & SlotFlag.Invalid) != 0;
+}
+
+/** After RetryRoot: waits for what the entry into guest mode needs to make a difference. In an SRCU section. */
+function waitForRoot(vcpu: usize, fault: Fault): void {
+  // Before the slot is looked at again: if it is invalid then, this update has not ended.
+  const generation = Ops.load<u32>(KVM_GENERATION, Order.Acquire);
+  const changing = hintedSlotInvalid(fault);
+  const obsolete = Root.invalid(fault.root);
+  Srcu.readUnlock(vcpu);
+  // Whoever makes a root obsolete requests the reload, as a rule in the same section.
+  if (obsolete) waitForChange(vcpu, vcpu + CONTROL_REQUESTS, 0);
+  else if (changing) waitForChange(vcpu, KVM_GENERATION, generation);
+  Srcu.readLock(vcpu);
+}
+
+/**
+ * Before a fault that must be retried is: waits for the actor whose work it met half done. KVM enters the guest and
+ * faults again until then. In an SRCU section, which is left meanwhile. The other retries wait for nobody: what they
+ * met is done, and the next attempt sees it.
+ */
+export function waitToRetry(vcpu: usize, result: FaultResult): void {
+  const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
+  if (Map.has(MachineOption.SpinOnRetry)) return;
+  if (result == FaultResult.RetryRoot) waitForRoot(vcpu, fault);
+  if (result != FaultResult.RetryCount) return;
+  Srcu.readUnlock(vcpu);
+  waitForInvalidation(vcpu, fault);
+  Srcu.readLock(vcpu);
 }

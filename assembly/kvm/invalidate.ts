@@ -1,9 +1,10 @@
 // The notifier side: invalidate_range_start and _end (docs/protocol.md, Invalidations).
 //
-//   start   active++ ; per slot that overlaps: lock, in_progress++ (once), range += , zap ; flush ; unlock
+//   start   active++ ; pfn caches ; per slot that overlaps: lock, in_progress++ (once), range += , zap ; flush ; unlock
 //   end     lock, seq++, in_progress--, unlock ; active--
 
 import {
+  KVM_INVALIDATE_ENDS,
   KVM_INVALIDATE_IN_PROGRESS,
   KVM_INVALIDATE_RANGE_END,
   KVM_INVALIDATE_RANGE_START,
@@ -16,6 +17,7 @@ import {
 } from "../layout/kvm";
 import { Slot, SlotByHva } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
+import { Note, Notes } from "../note";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
 import { Srcu } from "../sync/grace";
@@ -26,29 +28,48 @@ import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
 import { Slots, slotsBelow } from "./memslots";
+import { invalidateCaches } from "./pfncache";
 import { Root, putRootLocked } from "./roots";
 import { reapTables } from "./tables";
 import { zapRangeLocked } from "./tdp";
 
+/** Stores mmu_invalidate_in_progress; `seq` is for the checkers. */
+function writeInProgress(open: u32, seq: u32): void {
+  Ops.store<u32>(KVM_INVALIDATE_IN_PROGRESS, open, Order.Relaxed);
+  Notes.tell(Note.InProgress, open, seq);
+}
+
+/** mmu_invalidate_seq for an event, read by who holds mmu_lock for write: nobody else changes it. */
+function seqForEvent(): u32 {
+  return LAB ? load<u32>(KVM_INVALIDATE_SEQ) : 0;
+}
+
 /** mmu_invalidate_begin: mmu_lock held for write. */
 function beginLocked(): void {
   const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed) + 1;
+  writeInProgress(open, seqForEvent());
   if (open == 1) {
     Ops.store<u64>(KVM_INVALIDATE_RANGE_START, RANGE_SENTINEL, Order.Relaxed);
     Ops.store<u64>(KVM_INVALIDATE_RANGE_END, 0, Order.Relaxed);
+    Notes.tell(Note.Range, RANGE_SENTINEL, 0);
   }
-  Ops.store<u32>(KVM_INVALIDATE_IN_PROGRESS, open, Order.Relaxed);
   if (!Rules.hold(Rule.SeqRaisedInEnd)) Ops.add<u32>(KVM_INVALIDATE_SEQ, 1, Order.Relaxed);
 }
 
 /** mmu_invalidate_range_add: the union grows, and never shrinks before the count is back at 0. */
 function addRangeLocked(start: u64, end: u64): void {
   const union = Rules.hold(Rule.RangeOfAllOpen);
-  if (!union || start < Ops.load<u64>(KVM_INVALIDATE_RANGE_START, Order.Relaxed)) {
-    Ops.store<u64>(KVM_INVALIDATE_RANGE_START, start, Order.Relaxed);
+  const lowest = Ops.load<u64>(KVM_INVALIDATE_RANGE_START, Order.Relaxed);
+  const highest = Ops.load<u64>(KVM_INVALIDATE_RANGE_END, Order.Relaxed);
+  const first = union ? min<u64>(start, lowest) : start;
+  const after = union ? max<u64>(end, highest) : end;
+  if (first != lowest) {
+    Ops.store<u64>(KVM_INVALIDATE_RANGE_START, first, Order.Relaxed);
+    Notes.tell(Note.Range, first, highest);
   }
-  if (!union || end > Ops.load<u64>(KVM_INVALIDATE_RANGE_END, Order.Relaxed)) {
-    Ops.store<u64>(KVM_INVALIDATE_RANGE_END, end, Order.Relaxed);
+  if (after != highest) {
+    Ops.store<u64>(KVM_INVALIDATE_RANGE_END, after, Order.Relaxed);
+    Notes.tell(Note.Range, first, after);
   }
 }
 
@@ -64,12 +85,14 @@ function endLocked(actor: usize): void {
   // Pairs with the read barrier in retryReason: a reader that sees the count lowered sees the sequence raised.
   Ops.barrier(Barrier.Wmb);
   if (Rules.hold(Rule.SeqBeforeCount)) lowerCountLocked(actor);
+  // Whoever sees it raised sees the count lowered: he may not wait for this end once more.
+  Ops.store<u32>(KVM_INVALIDATE_ENDS, Ops.load<u32>(KVM_INVALIDATE_ENDS, Order.Relaxed) + 1, Order.Release);
 }
 
 function lowerCountLocked(actor: usize): void {
   const open = Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed);
   if (open == 0) trap(Trap.InProgressUnderflow, 0, actor);
-  Ops.store<u32>(KVM_INVALIDATE_IN_PROGRESS, open - 1, Order.Relaxed);
+  writeInProgress(open - 1, seqForEvent());
 }
 
 /** Zaps [start, end) under every root, obsolete ones too: their leaves map pages as well. */
@@ -106,8 +129,12 @@ function invalidateSlotLocked(actor: usize, slot: Slot, start: u64, end: u64, ow
 export function invalidateStart(actor: usize, start: u64, end: u64): void {
   Stats.add(actor, Stat.Invalidations, 1);
   Spin.lock(KVM_MN_INVALIDATE_LOCK, actor);
-  Ops.add<u32>(KVM_MN_ACTIVE_COUNT, 1, Order.None);
+  const open = Ops.add<u32>(KVM_MN_ACTIVE_COUNT, 1, Order.None);
+  Notes.tell(Note.ActiveCount, open + 1, 0);
   Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
+
+  // Before mmu_lock, which their users may never take, and before mmu_invalidate_in_progress, which they do not ask.
+  invalidateCaches(actor, start, end);
 
   Srcu.readLock(actor);
   let locked = false;
@@ -155,14 +182,18 @@ export function invalidateEnd(actor: usize, start: u64, end: u64): void {
     MmuLock.lock(actor);
     endLocked(actor);
     MmuLock.unlock(actor);
-    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Full)) wakeAll(KVM_INVALIDATE_SEQ);
+    // After the unlock, which is a full barrier: pairs with announce-then-ends in waitForInvalidation.
+    if (Ops.load<u32>(KVM_INVALIDATE_WAITERS, Order.Relaxed)) wakeAll(KVM_INVALIDATE_ENDS);
   }
   Srcu.readUnlock(actor);
 
   Spin.lock(KVM_MN_INVALIDATE_LOCK, actor);
   const open = Ops.sub<u32>(KVM_MN_ACTIVE_COUNT, 1, Order.None);
+  Notes.tell(Note.ActiveCount, open - 1, 0);
   if (open == 0) trap(Trap.ActiveUnderflow, 0, actor);
   Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
-  if (open == 1 && Ops.load<u32>(KVM_MN_ACTIVE_WAITERS, Order.Full)) wakeAll(KVM_MN_ACTIVE_COUNT);
+  // rcuwait_wake_up: the count, then the look at who waits for it.
+  Ops.barrier(Barrier.Mb);
+  if (open == 1 && Ops.load<u32>(KVM_MN_ACTIVE_WAITERS, Order.Relaxed)) wakeAll(KVM_MN_ACTIVE_COUNT);
   reapTables(actor);
 }

@@ -5,8 +5,9 @@ import { Map } from "../layout/map";
 import { MM_BASE, MM_NOTIFIERS, Notifier } from "../layout/mm";
 import { Ops, Order } from "../sync/ops";
 import { synchronizeRcu } from "../sync/grace";
-import { Spin } from "../sync/spin";
+import { Mutex } from "../sync/spin";
 import { resetCpu } from "../x86/cpu";
+import { deactivateAll } from "./pfncache";
 import { zapAllFast } from "./roots";
 import { reapTables } from "./tables";
 import { releaseVcpu } from "./vcpu";
@@ -20,14 +21,16 @@ export function createKvm(): void {
 }
 
 /**
- * Gives every table of the secondary MMU back: vCPUs drop their roots, the roots are taken apart, grace periods awaited.
+ * Gives back what the VM holds of the host: pfn caches, mappings of vCPUs, and every table of the secondary MMU: vCPUs
+ * drop their roots, the roots are taken apart, grace periods awaited.
  * No vCPU may be running. The VM can be used again afterwards; what is left in the pool then is what leaked.
  */
 export function unloadAll(actor: usize): void {
+  deactivateAll(actor);
   for (let i: u32 = 0, n = Map.vcpuCount; i < n; i++) releaseVcpu(Map.actor(i));
-  Spin.lock(KVM_SLOTS_LOCK, actor);
+  Mutex.lock(KVM_SLOTS_LOCK, actor);
   zapAllFast(actor);
-  Spin.unlock(KVM_SLOTS_LOCK, actor);
+  Mutex.unlock(KVM_SLOTS_LOCK, actor);
   synchronizeRcu(actor);
   while (reapTables(actor) != 0) synchronizeRcu(actor);
 }

@@ -22,12 +22,13 @@ import {
   SlotFlag,
   SlotsHead,
 } from "../layout/slot";
+import { Note, Notes } from "../note";
 import { Profiles, Switch } from "../profile";
 import { Rule, Rules } from "../rules";
 import { synchronizeSrcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
-import { Spin } from "../sync/spin";
-import { waitWhileEqual } from "../sync/wait";
+import { Mutex, Spin } from "../sync/spin";
+import { waitWhileEqual, wakeAll } from "../sync/wait";
 import { zapAllFast } from "./roots";
 
 /** What a memslot update answers. */
@@ -48,6 +49,10 @@ export class Slots {
   /** The active copy. The caller is in an SRCU section, or holds slots_lock. */
   @inline static active(): usize {
     return Map.slots(Ops.load<u32>(KVM_SLOTS_ACTIVE, Order.Acquire));
+  }
+  /** Generation of this copy. */
+  @inline static generation(copy: usize): u32 {
+    return changetype<SlotsHead>(copy).generation;
   }
   @inline static count(copy: usize): u32 {
     return changetype<SlotsHead>(copy).count;
@@ -80,8 +85,12 @@ function upperBound(copy: usize, gfn: u64): u32 {
 
 /** Row of the slot that holds `gfn`, or 0. Remembers it for the actor's next lookup. */
 export function findSlot(actor: usize, gfn: u64): usize {
+  return findSlotIn(actor, Slots.active(), gfn);
+}
+
+/** The same, in one copy: for those who want more of the copy than the slot. */
+export function findSlotIn(actor: usize, copy: usize, gfn: u64): usize {
   const fault = changetype<Fault>(actor + ACTOR_FAULT);
-  const copy = Slots.active();
   const hint = fault.slotHint;
   if (hint < Slots.count(copy)) {
     const slot = Slots.at(copy, hint);
@@ -187,10 +196,11 @@ function overlaps(copy: usize, baseGfn: u64, npages: u64, except: i32): bool {
 
 /** The copy that nobody reads, made equal to the active one. Holds slots_arch_lock until `publish`. */
 function prepare(actor: usize): usize {
-  Spin.lock(KVM_SLOTS_ARCH_LOCK, actor);
+  Mutex.lock(KVM_SLOTS_ARCH_LOCK, actor);
   const active = Ops.load<u32>(KVM_SLOTS_ACTIVE, Order.Relaxed);
   const copy = Map.slots(active ^ 1);
   copySlots(copy, Map.slots(active));
+  changetype<SlotsHead>(copy).generation = Slots.generation(Map.slots(active)) + 1;
   return copy;
 }
 
@@ -205,14 +215,18 @@ function publish(actor: usize, copy: usize): void {
     let open = Ops.load<u32>(KVM_MN_ACTIVE_COUNT, Order.Relaxed);
     while (open != 0) {
       Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
+      Notes.tell(Note.MaySleep, KVM_MN_ACTIVE_COUNT, 0);
       waitWhileEqual(KVM_MN_ACTIVE_COUNT, open, KVM_MN_ACTIVE_WAITERS, actor);
       Spin.lock(KVM_MN_INVALIDATE_LOCK, actor);
       open = Ops.load<u32>(KVM_MN_ACTIVE_COUNT, Order.Relaxed);
     }
   }
+  // slots_lock is held: nobody else changes the generation.
+  const generation: u32 = LAB ? load<u32>(KVM_GENERATION) : 0;
   Ops.store<u32>(KVM_SLOTS_ACTIVE, copy == Map.slots(0) ? 0 : 1, Order.Release);
+  Notes.tell(Note.SlotsPublished, generation, 0);
   Spin.unlock(KVM_MN_INVALIDATE_LOCK, actor);
-  Spin.unlock(KVM_SLOTS_ARCH_LOCK, actor);
+  Mutex.unlock(KVM_SLOTS_ARCH_LOCK, actor);
   if (Rules.hold(Rule.UpdaterSynchronizes)) synchronizeSrcu(actor);
 }
 
@@ -235,8 +249,12 @@ function updateLocked(actor: usize, id: u32, baseGfn: u64, npages: u64, hva: u64
   const position = positionOf(active, id);
   if (npages == 0) {
     if (position < 0) return SlotStatus.Unknown;
+    const gone = Slots.at(active, position);
+    const first: u64 = LAB ? changetype<Slot>(gone).baseGfn : 0;
+    const pages: u64 = LAB ? changetype<Slot>(gone).npages : 0;
     invalidateSlot(actor, id);
     publish(actor, removeInvalid(actor, id));
+    Notes.tell(Note.SlotDeleted, first, pages);
     return SlotStatus.Ok;
   }
   if (overlaps(active, baseGfn, npages, position)) return SlotStatus.Overlap;
@@ -251,8 +269,11 @@ function updateLocked(actor: usize, id: u32, baseGfn: u64, npages: u64, hva: u64
   if (old.npages != npages || old.hva != hva || ((old.flags ^ flags) & SlotFlag.ReadOnly) != 0) {
     return SlotStatus.Immutable;
   }
+  const from: u64 = LAB ? old.baseGfn : 0;
   if (old.baseGfn != baseGfn) {
     invalidateSlot(actor, id);
+    // Now, and not when the move is done: where it overlaps itself it is mapped again from the publishing on.
+    Notes.tell(Note.SlotDeleted, from, npages);
     const copy = removeInvalid(actor, id);
     insertSlot(copy, baseGfn, npages, hva, id, flags);
     publish(actor, copy);
@@ -276,11 +297,12 @@ export function setMemslot(
   hva: u64,
   flags: u32,
 ): SlotStatus {
-  Spin.lock(KVM_SLOTS_LOCK, actor);
+  Mutex.lock(KVM_SLOTS_LOCK, actor);
   Ops.add<u32>(KVM_GENERATION, 1, Order.Full);
   // `Invalid` is KVM's own.
   const status = updateLocked(actor, id, baseGfn, npages, hva, flags & SlotFlag.ReadOnly);
   Ops.add<u32>(KVM_GENERATION, 1, Order.Full);
-  Spin.unlock(KVM_SLOTS_LOCK, actor);
+  wakeAll(KVM_GENERATION);
+  Mutex.unlock(KVM_SLOTS_LOCK, actor);
   return status;
 }

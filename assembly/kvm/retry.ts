@@ -3,6 +3,7 @@
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
 import {
+  KVM_INVALIDATE_ENDS,
   KVM_INVALIDATE_IN_PROGRESS,
   KVM_INVALIDATE_RANGE_END,
   KVM_INVALIDATE_RANGE_START,
@@ -29,7 +30,7 @@ export function retryReason(actor: usize): RetryReason {
   const fault = changetype<Fault>(actor + ACTOR_FAULT);
   if (Rules.hold(Rule.CountChecked)) {
     // Before the count: whatever this check finds open raises it when it ends.
-    fault.waitSeq = Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Acquire);
+    fault.waitEnds = Ops.load<u32>(KVM_INVALIDATE_ENDS, Order.Acquire);
     if (Ops.load<u32>(KVM_INVALIDATE_IN_PROGRESS, Order.Relaxed) != 0 && inOpenRange(fault.gfn)) {
       return RetryReason.Count;
     }

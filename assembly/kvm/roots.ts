@@ -8,6 +8,7 @@ import { Fault } from "../layout/fault";
 import { KVM_CURRENT_ROOT, KVM_ROOTS_HEAD } from "../layout/kvm";
 import { Map } from "../layout/map";
 import { PAGE_FLAGS, PAGE_MAPCOUNT, Page, PageFlag } from "../layout/page";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Ops, Order } from "../sync/ops";
 import { Trap, trap } from "../trap";
@@ -70,6 +71,7 @@ export function loadRoot(vcpu: usize): bool {
   fault.root = root;
   // A freed root's frame may come back as a root: what was cached under the same EP4TA must go.
   loadEptp(vcpu, root);
+  Notes.tell(Note.RootLoaded | (Map.actorIndex(vcpu) << 16), root, 0);
   return true;
 }
 
@@ -81,6 +83,7 @@ export function unloadRoot(vcpu: usize): void {
   fault.root = 0;
   // Before the root can be freed: neither the TLB nor a walk may lead into it any more.
   loadEptp(vcpu, 0);
+  Notes.tell(Note.RootLoaded | (Map.actorIndex(vcpu) << 16), 0, 0);
   MmuLock.lock(vcpu);
   putRootLocked(vcpu, root);
   MmuLock.unlock(vcpu);
@@ -92,6 +95,7 @@ function invalidateRootsLocked(): u32 {
   for (let root = Root.first(); root; root = Root.after(root)) {
     if (Root.invalid(root)) continue;
     Ops.or<u32>(Map.page(root) + PAGE_FLAGS, PageFlag.RootInvalid, Order.Release);
+    Notes.tell(Note.RootInvalid, root, 0);
     n++;
   }
   Ops.store<u32>(KVM_CURRENT_ROOT, 0, Order.Relaxed);

@@ -6,8 +6,9 @@ import { Map } from "../layout/map";
 import { Page, PageFlag } from "../layout/page";
 import { putPage } from "../host/page";
 import { giveTable, takeTable, topUpTables } from "../host/pool";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
-import { rcuBegin, rcuElapsed } from "../sync/grace";
+import { rcuBegin, rcuElapsed, synchronizeRcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { Spin } from "../sync/spin";
 
@@ -20,18 +21,21 @@ export function newTable(actor: usize, gfn: u64, shift: u32): u32 {
   page.index = gfn;
   page.mapcount = 0;
   Ops.add<u32>(KVM_TABLE_COUNT, 1, Order.None);
+  Notes.tell(Note.TableAlloc, pfn, shift);
   return pfn;
 }
 
 /** Gives a table back that was never linked: it is still zero. */
 export function dropUnusedTable(actor: usize, pfn: u32): void {
   Ops.sub<u32>(KVM_TABLE_COUNT, 1, Order.None);
+  Notes.tell(Note.TableFree, pfn, 0);
   changetype<Page>(Map.page(pfn)).flags = 0;
   giveTable(actor, pfn);
 }
 
 function freeTable(actor: usize, pfn: u32): void {
   Ops.sub<u32>(KVM_TABLE_COUNT, 1, Order.None);
+  Notes.tell(Note.TableFree, pfn, 0);
   changetype<Page>(Map.page(pfn)).flags = 0;
   putPage(Map.page(pfn), actor);
 }
@@ -76,8 +80,16 @@ export function reapTables(actor: usize): u32 {
   return waiting;
 }
 
+/** Waits until the grace period of every table that was deferred before the call is over, and frees those tables. */
+export function awaitTables(actor: usize): void {
+  if (Ops.load<u32>(KVM_DEFERRED_COUNT, Order.Acquire) == 0) return;
+  synchronizeRcu(actor);
+  reapTables(actor);
+}
+
 /** Tops the actor's table cache up; short of frames, from tables whose grace period has ended meanwhile. */
 export function topUpOrReap(actor: usize, n: u32): bool {
+  Notes.tell(Note.MaySleep, 0, 0);
   if (topUpTables(actor, n)) return true;
   reapTables(actor);
   return topUpTables(actor, n);

@@ -8,17 +8,19 @@
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
 import { Map, PAGE_SIZE } from "../layout/map";
-import { PAGE_FLAGS, PageFlag } from "../layout/page";
 import { SlotFlag, Slot } from "../layout/slot";
 import { Stat, Stats } from "../layout/stats";
 import { headOf } from "../host/page";
+import { NOTE_SPLIT, Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
-import { relax } from "../sync/wait";
+import { park, relax } from "../sync/wait";
 import { Trap, trap } from "../trap";
 import { flushRemoteTlbs } from "./flush";
 import { MmuLock } from "./lock";
+import { prefetchLocked } from "./prefetch";
+import { markDirty } from "./release";
 import { Index, SPTE_FROZEN, SPTE_NONPRESENT, SPTE_D, SPTE_PS, SPTE_W, Spte } from "./spte";
 import { dropUnusedTable, freeTableAfterGrace, newTable } from "./tables";
 
@@ -35,16 +37,46 @@ export enum Installed {
   Raced = 2,
 }
 
+/**
+ * What the checkers are told of entries: the first gfn an entry translates, its shift, and the root it is reached from.
+ * Nothing in the release build, which is why functions that have them for this alone are handed 0 there (`LAB ? ...`).
+ */
+class Tell {
+  /** A leaf that became `spte`, 0 for none. */
+  @inline static leaf(root: u32, gfn: u64, shift: u32, spte: u64): void {
+    Notes.tell(Note.SpteLeaf | (root << 16), Tell.place(gfn, shift), spte);
+  }
+  /** A link to a table that became `spte`, 0 for none. */
+  @inline static link(root: u32, gfn: u64, shift: u32, spte: u64): void {
+    Notes.tell(Note.SpteLink | (root << 16), Tell.place(gfn, shift), spte);
+  }
+  /** The large leaf `spte` became a table of leaves. */
+  @inline static split(root: u32, gfn: u64, shift: u32, spte: u64): void {
+    Notes.tell(Note.SpteLeaf | NOTE_SPLIT | (root << 16), Tell.place(gfn, shift), spte);
+  }
+  @inline static place(gfn: u64, shift: u32): u64 {
+    return ((<u64>shift) << 56) | ((gfn >> (shift - 12)) << (shift - 12));
+  }
+  /** gfn of the entry at byte offset `at` of a table for gfns from `gfn` with entries of `shift`. */
+  @inline static gfnAt(gfn: u64, at: usize, shift: u32): u64 {
+    return LAB ? gfn + ((<u64>(at >> 3)) << (shift - 12)) : 0;
+  }
+}
+
 function lowerTable(entry: u64): usize {
   return Map.frame(Spte.pfn(entry));
 }
 
 /** Links a new table in place of `found` at `sptep`. False if somebody was faster. */
-function linkTable(actor: usize, sptep: usize, found: u64, gfn: u64, shift: u32): bool {
+function linkTable(actor: usize, root: u32, sptep: usize, found: u64, gfn: u64, shift: u32): bool {
   const below = shift - 9;
   const pfn = newTable(actor, (gfn >> (shift - 12)) << (shift - 12), below);
   if (Spte.present(found)) fillFromHuge(pfn, found, below);
   if (Ops.cas<u64>(sptep, found, Spte.link(pfn), Order.Full) == found) {
+    if (LAB) {
+      if (Spte.present(found)) Tell.split(root, gfn, shift, found);
+      Tell.link(root, gfn, shift, Spte.link(pfn));
+    }
     Stats.add(actor, Stat.TablesLinked, 1);
     return true;
   }
@@ -68,14 +100,17 @@ export function installLeafLocked(actor: usize): Installed {
   const gfn = fault.gfn;
   const goal = fault.goalShift;
   Rcu.readLock(actor);
-  let table = Map.frame(fault.root);
+  const root = fault.root;
+  let table = Map.frame(root);
   let result = Installed.Raced;
   for (let shift = ROOT_SHIFT; ;) {
     const sptep = table + Index.of(gfn, shift);
     const entry = Ops.load<u64>(sptep, Order.Acquire);
+    // The table is being taken out, hence was unlinked: the next attempt does not come here again.
     if (entry == SPTE_FROZEN) break;
     if (shift == goal) {
-      result = installAt(actor, sptep, entry, fault);
+      result = installAt(actor, root, gfn, sptep, entry, fault);
+      if (Map.prefetchGroup && goal == 12 && result == Installed.Fixed) prefetchLocked(actor, fault, table);
       break;
     }
     if (Spte.present(entry) && !Spte.leaf(entry, shift)) {
@@ -84,16 +119,16 @@ export function installLeafLocked(actor: usize): Installed {
       continue;
     }
     // Nothing here, or a huge leaf in the way: link a table, then look at the entry again.
-    if (!linkTable(actor, sptep, entry, gfn, shift)) break;
+    if (!linkTable(actor, root, sptep, entry, gfn, shift)) break;
   }
   Rcu.readUnlock(actor);
   return result;
 }
 
-function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Installed {
+function installAt(actor: usize, root: u32, gfn: u64, sptep: usize, found: u64, fault: Fault): Installed {
   const shift = fault.goalShift;
   const slotWritable = (changetype<Slot>(<usize>fault.slot).flags & SlotFlag.ReadOnly) == 0;
-  const pfn = (fault.pfn >> (shift - 12)) << (shift - 12);
+  const pfn = fault.leafPfn;
   const spte = Spte.make(pfn, shift, fault.hostWritable != 0, slotWritable, fault.write != 0);
   const present = Spte.present(found);
   const table = present && !Spte.leaf(found, shift);
@@ -104,8 +139,12 @@ function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Instal
   }
   if (!Rules.hold(Rule.InstallCompares)) Ops.store<u64>(sptep, spte, Order.Full);
   else if (Ops.cas<u64>(sptep, found, spte, Order.Full) != found) return Installed.Raced;
+  if (LAB) {
+    if (table) Tell.link(root, gfn, shift, 0);
+    Tell.leaf(root, gfn, shift, spte);
+  }
   if (table) {
-    takeOutTable(actor, Spte.pfn(found), shift - 9);
+    takeOutTable(actor, Spte.pfn(found), shift - 9, LAB ? root : 0, LAB ? gfn & ~(<u64>511) : 0);
     if (Rules.hold(Rule.FlushOnTableReplaced)) flushRemoteTlbs(actor);
   }
   if (shift != 12) Stats.add(actor, Stat.HugeLeaves, 1);
@@ -115,37 +154,62 @@ function installAt(actor: usize, sptep: usize, found: u64, fault: Fault): Instal
 /** A leaf was taken out; `spte` is what it was last. Its page must be known dirty before its references fall (I8b). */
 function leafIsGone(actor: usize, spte: u64): void {
   Stats.add(actor, Stat.LeavesZapped, 1);
-  if ((spte & SPTE_D) == 0) return;
-  const flags = headOf(Map.page(Spte.pfn(spte))) + PAGE_FLAGS;
-  if (Ops.load<u32>(flags, Order.Relaxed) & PageFlag.Dirty) return;
-  Ops.or<u32>(flags, PageFlag.Dirty, Order.None);
+  // A pfn that was remapped from a device has no struct page.
+  if ((spte & SPTE_D) == 0 || Spte.pfn(spte) >= Map.frameCount) return;
+  markDirty(headOf(Map.page(Spte.pfn(spte))));
 }
 
-/** handle_removed_pt: freezes every entry of an unlinked table, takes out what is below, frees it after a grace period. */
-function takeOutTable(actor: usize, pfn: u32, shift: u32): void {
+/**
+ * Exchanges an entry, whatever an installer makes of it meanwhile, for a frozen one; returns what it was. One that is
+ * frozen already belongs to another actor, who is waited for: bit 59 is in the upper half of the entry, which any value
+ * but a frozen one changes. No actor of this core thaws an entry, nor takes a table out that another does: as long as
+ * every rule holds there is nothing to wait for.
+ */
+function freeze(actor: usize, sptep: usize): u64 {
+  let spins: u32 = 0;
+  while (true) {
+    const entry = Ops.swap<u64>(sptep, SPTE_FROZEN, Order.Full);
+    if (entry != SPTE_FROZEN) return entry;
+    if (++spins > Map.spinLimit) park(sptep + 4, <u32>(SPTE_FROZEN >> 32), actor);
+    else relax(actor);
+  }
+}
+
+/** The entry that was `spte` is frozen, or not present any more. */
+function tellGone(root: u32, gfn: u64, shift: u32, spte: u64): void {
+  if (!Spte.present(spte)) return;
+  if (Spte.leaf(spte, shift)) Tell.leaf(root, gfn, shift, 0);
+  else Tell.link(root, gfn, shift, 0);
+}
+
+/**
+ * handle_removed_pt: freezes every entry of an unlinked table, takes out what is below, frees it after a grace period.
+ * `root` and `gfn`, from where its entries were reached, are for the checkers.
+ */
+function takeOutTable(actor: usize, pfn: u32, shift: u32, root: u32, gfn: u64): void {
   const table = Map.frame(pfn);
   for (let i: usize = 0; i < PAGE_SIZE; i += 8) {
     let entry = Ops.load<u64>(table + i, Order.Relaxed);
     if (Rules.hold(Rule.RemovedTableFrozen)) {
-      // Another actor may have the entry frozen, or be installing: exchange until it was ours to take.
-      do entry = Ops.swap<u64>(table + i, SPTE_FROZEN, Order.Full);
-      while (entry == SPTE_FROZEN);
+      entry = freeze(actor, table + i);
+      if (LAB) tellGone(root, Tell.gfnAt(gfn, i, shift), shift, entry);
     }
     if (!Spte.present(entry)) continue;
     if (Spte.leaf(entry, shift)) leafIsGone(actor, entry);
-    else takeOutTable(actor, Spte.pfn(entry), shift - 9);
+    else takeOutTable(actor, Spte.pfn(entry), shift - 9, LAB ? root : 0, Tell.gfnAt(gfn, i, shift));
   }
   freeTableAfterGrace(actor, pfn);
 }
 
 /**
- * Zaps the leaf that was read as `seen`. By exchange: hardware may set D until then, and what it set is in the value
+ * Zaps the leaf for `gfn` that was read as `seen`. By exchange: hardware may set D until then, and what it set is in the value
  * found.
  */
-function zapLeaf(actor: usize, sptep: usize, seen: u64): void {
+function zapLeaf(actor: usize, root: u32, gfn: u64, shift: u32, sptep: usize, seen: u64): void {
   let spte = seen;
   if (Rules.hold(Rule.ZapExchanges)) spte = Ops.swap<u64>(sptep, SPTE_NONPRESENT, Order.Full);
-  else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Release);
+  else Ops.store<u64>(sptep, SPTE_NONPRESENT, Order.Relaxed);
+  if (LAB) Tell.leaf(root, gfn, shift, 0);
   leafIsGone(actor, spte);
 }
 
@@ -201,7 +265,7 @@ export function zapRangeLocked(actor: usize, root: u32, start: u64, end: u64, ow
       }
       if (Spte.present(entry)) {
         if (!Spte.leaf(entry, shift)) break;
-        zapLeaf(actor, sptep, entry);
+        zapLeaf(actor, root, gfn, shift, sptep, entry);
         flush = true;
       }
       looked++;
@@ -235,12 +299,16 @@ export function takeOutRoot(actor: usize, root: u32): void {
     for (let j: usize = 0; j < PAGE_SIZE; j += 8) {
       if (!Spte.present(Ops.load<u64>(lower + j, Order.Relaxed))) continue;
       const found = Ops.swap<u64>(lower + j, SPTE_NONPRESENT, Order.Full);
+      const gfn: u64 = LAB ? Tell.gfnAt(Tell.gfnAt(0, i, ROOT_SHIFT), j, ROOT_SHIFT - 9) : 0;
+      if (LAB) tellGone(root, gfn, ROOT_SHIFT - 9, found);
       if (Spte.leaf(found, ROOT_SHIFT - 9)) leafIsGone(actor, found);
-      else takeOutTable(actor, Spte.pfn(found), ROOT_SHIFT - 18);
+      else takeOutTable(actor, Spte.pfn(found), ROOT_SHIFT - 18, LAB ? root : 0, gfn);
       yieldShared(actor);
     }
     Ops.store<u64>(table + i, SPTE_NONPRESENT, Order.Release);
-    takeOutTable(actor, Spte.pfn(entry), ROOT_SHIFT - 9);
+    const gfn: u64 = LAB ? Tell.gfnAt(0, i, ROOT_SHIFT) : 0;
+    if (LAB) tellGone(root, gfn, ROOT_SHIFT, entry);
+    takeOutTable(actor, Spte.pfn(entry), ROOT_SHIFT - 9, LAB ? root : 0, gfn);
   }
 }
 

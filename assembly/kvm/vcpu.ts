@@ -9,14 +9,17 @@ import { CONTROL_MODE, CONTROL_MODE_WAITERS, CONTROL_REQUESTS, Request, VcpuMode
 import { Fault } from "../layout/fault";
 import { Stat, Stats } from "../layout/stats";
 import { Access, Outcome, Walk } from "../layout/walk";
+import { Map } from "../layout/map";
+import { Note, Notes } from "../note";
 import { Rule, Rules } from "../rules";
 import { Srcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { wakeAll } from "../sync/wait";
 import { tlbFlushAll } from "../x86/tlb";
 import { Translate, translateMiss } from "../x86/translate";
-import { FaultResult, pageFault, waitForInvalidation } from "./fault";
+import { FaultResult, pageFault, waitToRetry } from "./fault";
 import { Root, loadRoot, unloadRoot } from "./roots";
+import { unmapAll } from "./vcpu-map";
 
 /** Services what others have asked for. Outside guest mode, in an SRCU section. */
 function serviceRequests(vcpu: usize): void {
@@ -41,7 +44,7 @@ function refuse(vcpu: usize, outcome: Outcome): bool {
 /** From outside, in an SRCU section, into guest mode, outside of it. False, and the outcome: no frame, or Request.Exit. */
 function enterGuest(vcpu: usize): bool {
   while (true) {
-    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire)) {
+    if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed)) {
       serviceRequests(vcpu);
       if (Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) & Request.Exit) {
         return refuse(vcpu, Outcome.Interrupted);
@@ -51,10 +54,11 @@ function enterGuest(vcpu: usize): bool {
     Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, Order.Full);
     // Pairs with request-then-mode in requestAndKick: a request made before that look is seen here, one made after
     // it finds this vCPU in guest mode.
-    if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Acquire) == 0)
+    if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0)
       break;
     leaveGuestMode(vcpu);
   }
+  Notes.tell(Note.GuestEnter | (Map.actorIndex(vcpu) << 16), 0, 0);
   Srcu.readUnlock(vcpu);
   return true;
 }
@@ -62,6 +66,7 @@ function enterGuest(vcpu: usize): bool {
 function leaveGuestMode(vcpu: usize): void {
   // Full: before the look at the sleepers. Pairs with announce-then-compare in waitWhileEqual.
   Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.OutsideGuest, Order.Full);
+  Notes.tell(Note.GuestExit | (Map.actorIndex(vcpu) << 16), 0, 0);
   if (Ops.load<u32>(vcpu + CONTROL_MODE_WAITERS, Order.Acquire)) wakeAll(vcpu + CONTROL_MODE);
 }
 
@@ -89,6 +94,7 @@ export function endRun(vcpu: usize): void {
 
 /** The vCPU destroys itself: gives back what it holds. Outside guest mode. */
 export function releaseVcpu(vcpu: usize): void {
+  unmapAll(vcpu);
   unloadRoot(vcpu);
 }
 
@@ -106,6 +112,10 @@ export class Guest {
   @inline static address(vcpu: usize, gva: u64, access: Access): usize {
     const host = Guest.hit(vcpu, gva, access);
     return host ? host : addressMiss(vcpu, gva, access);
+  }
+  /** Tells the checkers that the guest accesses the byte at `gva`, which is at `host`: directly before it does. */
+  @inline static use(vcpu: usize, gva: u64, host: usize, write: bool): void {
+    Notes.tell(Note.GuestUse | (Map.actorIndex(vcpu) << 16), gva, ((<u64>host) << 1) | u64(write));
   }
 }
 
@@ -130,11 +140,7 @@ export function addressMiss(vcpu: usize, gva: u64, access: Access): usize {
     const write = (walk.error & 2) != 0;
     exitGuest(vcpu);
     const result = pageFault(vcpu, gpa, write);
-    if (result == FaultResult.RetryCount) {
-      Srcu.readUnlock(vcpu);
-      waitForInvalidation(vcpu);
-      Srcu.readLock(vcpu);
-    }
+    if (result == FaultResult.RetryCount || result == FaultResult.RetryRoot) waitToRetry(vcpu, result);
     if (!enterGuest(vcpu)) return notEntered(vcpu);
     switch (result) {
       case FaultResult.Mmio:

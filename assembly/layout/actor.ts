@@ -8,7 +8,7 @@
 //   1024  WALK     the last walk, level by level                          (layout/walk.ts)
 //   1536  POOL     the actor's own frames and its table cache             (layout/pool.ts)
 //   2560  DRIVE    load generator and guest kernel state                  (layout/drive.ts)
-//   3840  FAULT    the page fault being handled                          (layout/fault.ts)
+//   3840  FAULT    the page fault being handled; kvm_vcpu_map's table     (layout/fault.ts, layout/vcpu-map.ts)
 //   4096  GATHER   pages whose references fall after the next host flush  (layout/pool.ts)
 //
 // Hot parts lie in the first KiB: binaryen folds a field's offset into the instruction below 1,024.

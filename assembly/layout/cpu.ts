@@ -62,6 +62,8 @@ export class Cpu {
   /** Stands in for the rows of a walk cache that the machine does not have: a row that matches nothing. */
   noWalkCache0: u64;
   noWalkCache1: u64;
+  /** Invalidations of the TLB other than new generations; counted by the lab build only (x86/hardware.ts). */
+  invalidations: u32;
 }
 if (offsetof<Cpu>() > 256) ERROR("Cpu must fit its part");
 if (offsetof<Cpu>("denyImplicitRead") > 64) ERROR("what a TLB hit reads must fit one line");
@@ -97,6 +99,7 @@ export const CPU_RFLAGS: usize = ACTOR_CPU + offsetof<Cpu>("rflags");
 export const CPU_PKRU: usize = ACTOR_CPU + offsetof<Cpu>("pkru");
 export const CPU_PKRS: usize = ACTOR_CPU + offsetof<Cpu>("pkrs");
 export const CPU_VPID: usize = ACTOR_CPU + offsetof<Cpu>("vpid");
+export const CPU_INVALIDATIONS: usize = ACTOR_CPU + offsetof<Cpu>("invalidations");
 export const CPU_NO_WALK_CACHE: usize = ACTOR_CPU + offsetof<Cpu>("noWalkCache0");
 
 /** Dimensions of translation: bit 0 the guest's tables, bit 1 EPT. */

@@ -20,8 +20,8 @@ export class Fault {
   goalShift: u32;
   /** Host mapping level sampled before the snapshot: only without Rule.HostLevelAfterCheck. */
   earlyShift: u32;
-  /** mmu_invalidate_seq before the count was looked at: a retry sleeps until it changes. */
-  waitSeq: u32;
+  /** Ends of invalidations before the count was looked at: a retry sleeps until there is another. */
+  waitEnds: u32;
   /** 1 from the first KVM_RUN on: the vCPU is KVM's, and translates in guest mode only. */
   managed: u32;
   /** pfn of the root that the vCPU has loaded, 0 for none. */
@@ -35,6 +35,15 @@ export class Fault {
   crossSecond: u32;
   /** Set when the vCPU leaves guest mode, cleared by who wants to know: statistics decide nothing. */
   left: u32;
+  /** Nonzero if the pfn was found without a reference: it is neither put nor is its struct page looked at. */
+  noReference: u32;
+  /** log2 of the page size of the VMA, sampled before the snapshot; 0 where the profile does not ask for it. */
+  vmaShift: u32;
+  /** First pfn of the leaf to install: that of the page, or of the large page around it. */
+  leafPfn: u32;
 }
+/** What a vCPU keeps from one fault to the next. */
+export const FAULT_ROOT: usize = ACTOR_FAULT + offsetof<Fault>("root");
+export const FAULT_MANAGED: usize = ACTOR_FAULT + offsetof<Fault>("managed");
 export const FAULT_OFFSET_VALUE: usize = offsetof<Fault>("value");
 if (ACTOR_FAULT + offsetof<Fault>() > ACTOR_GATHER) ERROR("Fault must end before the gather list");

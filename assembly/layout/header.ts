@@ -1,8 +1,8 @@
 // The header page: what a machine is, where its regions are, and how it ended if it trapped.
 // Written once by `create`; afterwards only the words of the "live" part change.
 //
-//   0  identity   magic, ABI version, size      72  region bases      128  live words (abort, trap, stop)
-//   16 config     counts, options, build       112  rules left out                         152  files
+//   0  identity   magic, ABI version, size      80  region bases      136  live words (abort, trap, stop)
+//   16 config     counts, options, build       120  rules left out    164  files
 
 /** "GMMU" in little-endian bytes: the first word of a header page. */
 export const MAGIC: u32 = 0x554d4d47;
@@ -16,6 +16,11 @@ export const HEADER_SIZE: usize = 4096;
 
 /** `Header.spinLimit` of an ordinary machine: one to two microseconds of looks, as long as most sections last. */
 export const SPIN_LIMIT_DEFAULT: u32 = 200;
+
+/** PTE_PREFETCH_NUM: `Header.prefetchGroup` of a kernel that prefetches, and the most there can be. */
+export const PREFETCH_GROUP_MAX: u32 = 8;
+/** `Header.refcountLimit` of an ordinary machine: far from where a signed 32-bit count wraps. */
+export const REFCOUNT_LIMIT_DEFAULT: u32 = 0x7fff0000;
 
 @unmanaged
 export class Header {
@@ -53,6 +58,10 @@ export class Header {
   build: u32;
   /** Looks at a word before an actor sleeps on it; 0 sleeps at once, as the explorer wants it. */
   spinLimit: u32;
+  /** SPTEs of the aligned group that a fault fills beside its own: a power of two, 0 for none. */
+  prefetchGroup: u32;
+  /** A page's reference count that a lookup does not raise any more; 0 is REFCOUNT_LIMIT_DEFAULT. */
+  refcountLimit: u32;
 
   actorsBase: u32;
   histogramsBase: u32;
@@ -113,4 +122,8 @@ export enum MachineOption {
   Page1GB = 1 << 4,
   /** KVM may map 2-MByte pages where host and slot allow it. */
   HugePages = 1 << 5,
+  /** Lab build: where the manual lets a cached translation live or go, both are tried (x86/choice.ts). */
+  ArchitecturalTlb = 1 << 7,
+  /** Read faults of anonymous memory map one page of zeroes that all share; off: each gets a page of its own. */
+  SharedZeroPage = 1 << 6,
 }

@@ -2,6 +2,7 @@
 //
 //     0  mmu_lock                              256  active invalidations, slots_lock
 //   128  the retry protocol                    384  roots, memslot pointer, grace periods
+//   512  pfn caches (layout/pfncache.ts)      2048  the guest kernel (layout/guest.ts)
 
 import { Header, HEADER_BASE, HEADER_SIZE } from "./header";
 
@@ -17,7 +18,7 @@ const ROOTS: usize = KVM_BASE + 384;
 
 @unmanaged
 class RetryLine {
-  /** Completed invalidations; raised under mmu_lock (write) in `end`. A fault that must retry sleeps on this word. */
+  /** Completed invalidations; raised under mmu_lock (write) in `end`. */
   seq: u32;
   /** Open invalidations that touch a memslot; mmu_lock (write). */
   inProgress: u32;
@@ -25,14 +26,17 @@ class RetryLine {
   rangeStart: u64;
   /** Exclusive. */
   rangeEnd: u64;
-  /** Faults that sleep on `seq`. */
+  /** Faults that sleep on `ends`. */
   waiters: u32;
+  /** The last word that an `end` writes, raised by each: not KVM's. A fault that must retry sleeps on it. */
+  ends: u32;
 }
 export const KVM_INVALIDATE_SEQ: usize = RETRY + offsetof<RetryLine>("seq");
 export const KVM_INVALIDATE_IN_PROGRESS: usize = RETRY + offsetof<RetryLine>("inProgress");
 export const KVM_INVALIDATE_RANGE_START: usize = RETRY + offsetof<RetryLine>("rangeStart");
 export const KVM_INVALIDATE_RANGE_END: usize = RETRY + offsetof<RetryLine>("rangeEnd");
 export const KVM_INVALIDATE_WAITERS: usize = RETRY + offsetof<RetryLine>("waiters");
+export const KVM_INVALIDATE_ENDS: usize = RETRY + offsetof<RetryLine>("ends");
 /** Start of a range union that holds nothing: no gfn is at or above it. End is then 0. */
 export const RANGE_SENTINEL: u64 = u64.MAX_VALUE;
 
@@ -59,7 +63,7 @@ export const KVM_SLOTS_ARCH_LOCK: usize = ACTIVE + offsetof<ActiveLine>("slotsAr
 class RootsLine {
   /** Active copy of the memslot array: 0 or 1. Readers hold kvm.srcu. */
   slotsActive: u32;
-  /** memslots.generation: even when stable, odd while an update is under way. */
+  /** memslots.generation: even when stable, odd while an update is under way. A fault that met it sleeps on this word. */
   generation: u32;
   /** First TDP root of the list (pfn), invalid roots included; linked by page.next under mmu_lock (write). */
   rootsHead: u32;

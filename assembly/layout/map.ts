@@ -18,7 +18,7 @@
 
 import { ACTOR_SHIFT } from "./actor";
 import { DEVICE_MAX, DEVICE_SHIFT, FILE_HEAD_SIZE } from "./file";
-import { ABI_VERSION, HEADER_BASE, Header, MAGIC } from "./header";
+import { ABI_VERSION, HEADER_BASE, Header, MAGIC, REFCOUNT_LIMIT_DEFAULT } from "./header";
 import { HISTOGRAM_SIZE } from "./histogram";
 import { MM_BASE, MM_SIZE, VMA_SHIFT } from "./mm";
 import { PAGE_STRUCT_SHIFT } from "./page";
@@ -60,6 +60,9 @@ let VCPU_COUNT: u32 = 0;
 let ACTOR_COUNT: u32 = 0;
 let OPTIONS: u32 = 0;
 let SPIN_LIMIT: u32 = 0;
+let PREFETCH_GROUP: u32 = 0;
+let REFCOUNT_LIMIT: i32 = 0;
+let PFN_LIMIT: u64 = 0;
 
 /** What `attach` found. */
 export enum AttachResult {
@@ -162,6 +165,10 @@ export function attachRegions(): void {
   ACTOR_COUNT = h.vcpuCount + h.hostCount;
   OPTIONS = h.options;
   SPIN_LIMIT = h.spinLimit;
+  PREFETCH_GROUP = h.prefetchGroup;
+  REFCOUNT_LIMIT = h.refcountLimit ? h.refcountLimit : REFCOUNT_LIMIT_DEFAULT;
+  // A pfn is 32 bits everywhere in the core, and the processor has maxphyaddr bits of address.
+  PFN_LIMIT = min<u64>((<u64>1) << (h.maxphyaddr - PAGE_SHIFT), (<u64>1) << 32);
 }
 
 /** Checks the identity of the header. */
@@ -203,6 +210,18 @@ export class Map {
   /** How often a waiting actor looks at a word before it sleeps on it. */
   @inline static get spinLimit(): u32 {
     return SPIN_LIMIT;
+  }
+  /** SPTEs of a group that a fault fills, 0 for none. */
+  @inline static get prefetchGroup(): u32 {
+    return PREFETCH_GROUP;
+  }
+  /** A reference count that is not raised any more by a lookup. */
+  @inline static get refcountLimit(): i32 {
+    return REFCOUNT_LIMIT;
+  }
+  /** First pfn that no page-table entry can name. */
+  @inline static get pfnLimit(): u64 {
+    return PFN_LIMIT;
   }
   @inline static get windowCount(): u32 {
     return WINDOW_COUNT;

@@ -25,11 +25,17 @@ export class Mm {
   notifier1: u32;
   notifier2: u32;
   notifier3: u32;
+  /** pfn of the shared zero page; 0 without MachineOption.SharedZeroPage. */
+  zeroPfn: u32;
+  /** mm.write_protect_seq: odd while a fork makes pages copy-on-write. Written under mmap_lock (write). */
+  writeProtectSeq: u32;
 }
 const MM_FIELDS: usize = 128;
 export const MM_PGD: usize = MM_FIELDS + offsetof<Mm>("pgd");
 export const MM_VMA_COUNT: usize = MM_FIELDS + offsetof<Mm>("vmaCount");
 export const MM_NOTIFIERS: usize = MM_FIELDS + offsetof<Mm>("notifier0");
+export const MM_ZERO_PFN: usize = MM_FIELDS + offsetof<Mm>("zeroPfn");
+export const MM_WRITE_PROTECT_SEQ: usize = MM_FIELDS + offsetof<Mm>("writeProtectSeq");
 export const MM_NOTIFIER_SLOTS: u32 = 4;
 
 /** Host TLB flushes done: a u64. */
@@ -130,6 +136,10 @@ export enum VmaFlag {
   /** hugetlb: the page size is the VMA's, never split. */
   Hugetlb = 1 << 11,
 }
+/** The bits that say what may be done, the others say what it is. */
+export const VMA_PROTECTION: u32 = VmaFlag.Read | VmaFlag.Write | VmaFlag.Exec;
+/** Anonymous and private: pages that a fork shares and a write copies. */
+export const VMA_NOT_COPIED: u32 = VmaFlag.File | VmaFlag.Dax | VmaFlag.Pfnmap | VmaFlag.Hugetlb;
 if (offsetof<Vma>() > (<usize>1) << VMA_SHIFT) ERROR("a VMA must fit its row");
 if (offsetof<Mm>() > 64) ERROR("Mm must fit its line");
 if (ZONE_LISTS + ZONE_ORDERS * 4 > DIO_BASE) ERROR("the zone must end before the transfers");

@@ -20,12 +20,16 @@ export class Pool {
   vmaHint: u32;
   /** `HostStatus` of the last `hostLoad`. */
   loadStatus: u32;
+  /** Page-table lock that the actor's present access of user space holds. */
+  accessLock: u32;
 }
 export const POOL_READY_COUNT: usize = ACTOR_POOL + offsetof<Pool>("readyCount");
 export const POOL_TABLE_COUNT: usize = ACTOR_POOL + offsetof<Pool>("tableCount");
 export const POOL_GATHER_COUNT: usize = ACTOR_POOL + offsetof<Pool>("gatherCount");
 export const POOL_VMA_HINT: usize = ACTOR_POOL + offsetof<Pool>("vmaHint");
 export const POOL_LOAD_STATUS: usize = ACTOR_POOL + offsetof<Pool>("loadStatus");
+
+export const POOL_ACCESS_LOCK: usize = ACTOR_POOL + offsetof<Pool>("accessLock");
 
 export const POOL_TABLES: usize = ACTOR_POOL + 32;
 /** The most tables that one fault can need, with one to spare: five levels, split in two dimensions. */

@@ -29,6 +29,8 @@ export const SLOT_BY_HVA_SHIFT: u32 = 4;
 @unmanaged
 export class SlotsHead {
   count: u32;
+  /** Another one in each copy that is published: what a cached hva is compared with. */
+  generation: u32;
 }
 export const SLOTS_HEAD_SIZE: u32 = 64;
 

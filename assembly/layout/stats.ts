@@ -62,6 +62,8 @@ export enum Stat {
   AccessFaults = 28,
   /** Faults that failed for good: no memory, no VMA. */
   FaultErrors = 29,
+  /** Leaves installed beside the one that a fault asked for. */
+  Prefetched = 30,
 }
 export const STAT_COUNT: u32 = 64;
 

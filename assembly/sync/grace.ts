@@ -11,6 +11,7 @@
 import { GRACE_RCU, GRACE_RCU_DEPTH, GRACE_SRCU, GRACE_SRCU_DEPTH } from "../layout/control";
 import { KVM_RCU_EPOCH, KVM_SRCU_EPOCH } from "../layout/kvm";
 import { Map } from "../layout/map";
+import { Note, Notes } from "../note";
 import { Trap, trap } from "../trap";
 import { Ops, Order } from "./ops";
 import { park } from "./wait";
@@ -49,44 +50,53 @@ function unbalanced(actor: usize): void {
   trap(Trap.GraceUnbalanced, 0, actor);
 }
 
+/** First argument of the events of read sections. */
+const SRCU: u64 = 0;
+const RCU: u64 = 1;
+
 /** A read section of either kind: its words are `word` and `depth` of the actor's block, and the epoch. */
 class Section {
-  @inline static enter(actor: usize, word: usize, depth: usize, epoch: usize): void {
+  @inline static enter(actor: usize, word: usize, depth: usize, epoch: usize, kind: u64): void {
     const before = load<u32>(actor + depth);
     store<u32>(actor + depth, before + 1);
-    if (before == 0) Ops.store<u32>(actor + word, Ops.load<u32>(epoch, Order.Relaxed), Order.Full);
+    if (before != 0) return;
+    Ops.store<u32>(actor + word, Ops.load<u32>(epoch, Order.Relaxed), Order.Full);
+    Notes.tell(Note.ReadEnter, kind, 0);
   }
-  @inline static leave(actor: usize, word: usize, depth: usize): void {
+  @inline static leave(actor: usize, word: usize, depth: usize, kind: u64): void {
     const after = load<u32>(actor + depth) - 1;
     if (<i32>after < 0) unbalanced(actor);
     store<u32>(actor + depth, after);
-    if (after == 0) Ops.store<u32>(actor + word, 0, Order.Release);
+    if (after != 0) return;
+    Ops.store<u32>(actor + word, 0, Order.Release);
+    Notes.tell(Note.ReadLeave, kind, 0);
   }
 }
 
 /** kvm.srcu: held by a vCPU whenever it is outside guest mode and may look at memslots. */
 export class Srcu {
   @inline static readLock(actor: usize): void {
-    Section.enter(actor, GRACE_SRCU, GRACE_SRCU_DEPTH, KVM_SRCU_EPOCH);
+    Section.enter(actor, GRACE_SRCU, GRACE_SRCU_DEPTH, KVM_SRCU_EPOCH, SRCU);
   }
   @inline static readUnlock(actor: usize): void {
-    Section.leave(actor, GRACE_SRCU, GRACE_SRCU_DEPTH);
+    Section.leave(actor, GRACE_SRCU, GRACE_SRCU_DEPTH, SRCU);
   }
 }
 
 /** synchronize_srcu(&kvm.srcu). Not to be called inside a section: it would wait for itself. */
 export function synchronizeSrcu(actor: usize): void {
   if (load<u32>(actor + GRACE_SRCU_DEPTH)) unbalanced(actor);
+  Notes.tell(Note.MaySleep, KVM_SRCU_EPOCH, 0);
   waitForReaders(GRACE_SRCU, beginGrace(KVM_SRCU_EPOCH), actor);
 }
 
 /** RCU for page-table pages: held by lockless walkers of host and TDP tables. */
 export class Rcu {
   @inline static readLock(actor: usize): void {
-    Section.enter(actor, GRACE_RCU, GRACE_RCU_DEPTH, KVM_RCU_EPOCH);
+    Section.enter(actor, GRACE_RCU, GRACE_RCU_DEPTH, KVM_RCU_EPOCH, RCU);
   }
   @inline static readUnlock(actor: usize): void {
-    Section.leave(actor, GRACE_RCU, GRACE_RCU_DEPTH);
+    Section.leave(actor, GRACE_RCU, GRACE_RCU_DEPTH, RCU);
   }
 }
 
@@ -103,5 +113,6 @@ export function rcuElapsed(epoch: u32): bool {
 /** synchronize_rcu. */
 export function synchronizeRcu(actor: usize): void {
   if (load<u32>(actor + GRACE_RCU_DEPTH)) unbalanced(actor);
+  Notes.tell(Note.MaySleep, KVM_RCU_EPOCH, 0);
   waitForReaders(GRACE_RCU, beginGrace(KVM_RCU_EPOCH), actor);
 }

@@ -13,7 +13,10 @@ export enum Order {
   Acquire = 1,
   /** smp_store_release, an unlock. */
   Release = 2,
-  /** Value-returning read-modify-writes: fully ordered. */
+  /**
+   * Value-returning read-modify-writes: ordered with everything before and after. Likewise a store, which stands for one
+   * (smp_store_mb). A load has no such order: a barrier says it.
+   */
   Full = 3,
   /** Read-modify-writes that return nothing: unordered. */
   None = 4,

@@ -14,6 +14,7 @@
 
 import { Map } from "../layout/map";
 import { Trap, trap } from "../trap";
+import { LockEvents } from "./lock-events";
 import { Ops, Order } from "./ops";
 import { Owner } from "./spin";
 import { park, relax } from "./wait";
@@ -41,13 +42,26 @@ function readLockSlow(lock: usize, reader: usize, actor: usize): void {
     awaitFree(lock, actor);
     Ops.store<u32>(actor + reader, 1, Order.Full);
   } while (Ops.load<u32>(lock, Order.Acquire) != 0);
+  LockEvents.taken(lock, 0, LockEvents.kindOf(reader));
   Ops.sub<u32>(lock + WAITERS, 1, Order.Full);
 }
 
-/** Clears a reader's word, and wakes the writer that may sleep on it. */
+/** Wakes the writer that may sleep on a reader's word, which has just been cleared. */
+function wakeDrainer(lock: usize, word: usize): void {
+  if (Ops.load<u32>(lock + DRAINERS, Order.Relaxed)) atomic.notify(word, -1);
+}
+
+/** Clears the word of a reader that did not get the lock. */
 function standBack(lock: usize, word: usize): void {
   Ops.store<u32>(word, 0, Order.Full); // before the look at the drainers: pairs with announce-then-park in drain
-  if (Ops.load<u32>(lock + DRAINERS, Order.Full)) atomic.notify(word, -1);
+  wakeDrainer(lock, word);
+}
+
+/** Likewise, of one that had it. */
+function leaveRead(lock: usize, word: usize): void {
+  Ops.store<u32>(word, 0, Order.Full);
+  LockEvents.dropped(lock);
+  wakeDrainer(lock, word);
 }
 
 function writeLockSlow(lock: usize, actor: usize): void {
@@ -55,7 +69,10 @@ function writeLockSlow(lock: usize, actor: usize): void {
   if (Ops.load<u32>(lock, Order.Relaxed) == me) trap(Trap.LockTwice, lock, actor);
   Ops.add<u32>(lock + WAITERS, 1, Order.Full);
   do awaitFree(lock, actor);
-  while (Ops.cas<u32>(lock, 0, me, Order.Acquire) != 0);
+  while (
+    // Full: half of the Dekker pair with the readers' words, as the fast path's.
+    Ops.cas<u32>(lock, 0, me, Order.Full) != 0
+  );
   Ops.sub<u32>(lock + WAITERS, 1, Order.Full);
 }
 
@@ -84,20 +101,26 @@ function unlockByOther(lock: usize, actor: usize): void {
 /** rwlock_t; also stands in for rw_semaphore. `reader` is the offset of the lock's word in an actor's block. */
 export class RwLock {
   @inline static readLock(lock: usize, reader: usize, actor: usize): void {
+    LockEvents.wanted(lock, 0, LockEvents.kindOf(reader));
     Ops.store<u32>(actor + reader, 1, Order.Full);
     if (Ops.load<u32>(lock, Order.Acquire) != 0) readLockSlow(lock, reader, actor);
+    else LockEvents.taken(lock, 0, LockEvents.kindOf(reader));
   }
   @inline static readUnlock(lock: usize, reader: usize, actor: usize): void {
     if (Ops.load<u32>(actor + reader, Order.Relaxed) == 0) unlockByOther(lock, actor);
-    standBack(lock, actor + reader);
+    leaveRead(lock, actor + reader);
   }
   @inline static writeLock(lock: usize, reader: usize, actor: usize): void {
+    LockEvents.wanted(lock, 1, LockEvents.kindOf(reader));
     if (Ops.cas<u32>(lock, 0, Owner.of(actor), Order.Full) != 0) writeLockSlow(lock, actor);
     drain(lock, reader, actor);
+    LockEvents.taken(lock, 1, LockEvents.kindOf(reader));
   }
   @inline static writeUnlock(lock: usize, actor: usize): void {
-    if (Ops.swap<u32>(lock, 0, Order.Full) != Owner.of(actor)) unlockByOther(lock, actor);
-    if (Ops.load<u32>(lock + WAITERS, Order.Full)) atomic.notify(lock, -1);
+    const found = Ops.swap<u32>(lock, 0, Order.Full);
+    LockEvents.dropped(lock);
+    if (found != Owner.of(actor)) unlockByOther(lock, actor);
+    if (Ops.load<u32>(lock + WAITERS, Order.Relaxed)) atomic.notify(lock, -1);
   }
   /** For its writer: true while somebody waits for the lock (rwlock_needbreak). */
   @inline static contended(lock: usize): bool {

@@ -2,7 +2,9 @@
 // a holder that is not running, so after a short spin it sleeps in slices; the unlock does not pay for a wake-up.
 
 import { Map } from "../layout/map";
+import { LockKind } from "../note";
 import { Trap, trap } from "../trap";
+import { LockEvents } from "./lock-events";
 import { Ops, Order } from "./ops";
 import { park } from "./wait";
 
@@ -38,13 +40,36 @@ function unlockSlow(lock: usize, found: u32, actor: usize): void {
   atomic.notify(lock, 1);
 }
 
-/** spinlock_t, and struct mutex: both exclude, both sleep when it takes long. */
-export class Spin {
-  @inline static lock(lock: usize, actor: usize): void {
+/** What spinlock_t and struct mutex have in common here: both exclude, both sleep when it takes long. */
+class Exclusive {
+  @inline static lock(lock: usize, actor: usize, kind: LockKind): void {
+    LockEvents.wanted(lock, 1, kind);
     if (Ops.cas<u32>(lock, 0, Owner.of(actor), Order.Acquire) != 0) lockSlow(lock, actor);
+    LockEvents.taken(lock, 1, kind);
   }
   @inline static unlock(lock: usize, actor: usize): void {
     const found = Ops.swap<u32>(lock, 0, Order.Release);
+    LockEvents.dropped(lock);
     if (found != Owner.of(actor)) unlockSlow(lock, found, actor);
+  }
+}
+
+/** spinlock_t: its holder does nothing that may sleep. */
+export class Spin {
+  @inline static lock(lock: usize, actor: usize): void {
+    Exclusive.lock(lock, actor, LockKind.Spin);
+  }
+  @inline static unlock(lock: usize, actor: usize): void {
+    Exclusive.unlock(lock, actor);
+  }
+}
+
+/** struct mutex: its holder may sleep, and so may who wants it. */
+export class Mutex {
+  @inline static lock(lock: usize, actor: usize): void {
+    Exclusive.lock(lock, actor, LockKind.Sleeping);
+  }
+  @inline static unlock(lock: usize, actor: usize): void {
+    Exclusive.unlock(lock, actor);
   }
 }

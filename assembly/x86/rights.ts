@@ -28,6 +28,8 @@ export const OBSTACLE_CLEAN: u64 = 1 << 4;
 export const OBSTACLE_EPT_NO_READ: u64 = 1 << 5;
 export const OBSTACLE_EPT_NO_WRITE: u64 = 1 << 6;
 export const OBSTACLE_EPT_NO_FETCH: u64 = 1 << 7;
+/** The three above. */
+export const OBSTACLES_EPT: u64 = 7 << 5;
 /** The dirty flag of the EPT entry is clear. */
 export const OBSTACLE_EPT_CLEAN: u64 = 1 << 8;
 /** Not an obstacle: the translation is global. */

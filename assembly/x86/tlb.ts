@@ -9,6 +9,7 @@
 import {
   CPU_CONTEXT,
   CPU_GENERATION,
+  CPU_INVALIDATIONS,
   CPU_KEPT_GENERATION,
   CPU_LARGE_SEEN,
   CPU_TLB_BASE,
@@ -29,10 +30,20 @@ import {
   TLB_RIGHTS,
   TLB_TAG,
 } from "../layout/tlb";
+import { Map } from "../layout/map";
 import { Access } from "../layout/walk";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
+import { Choice } from "./choice";
+import { NOTE_NON_GLOBAL, Note, Notes } from "../note";
 import { Memory } from "./memory";
-import { Rights, TRANSLATION_GLOBAL, Translation } from "./rights";
+import {
+  OBSTACLE_CLEAN,
+  OBSTACLE_EPT_CLEAN,
+  OBSTACLE_EPT_NO_WRITE,
+  Rights,
+  TRANSLATION_GLOBAL,
+  Translation,
+} from "./rights";
 import { Kind } from "./walk";
 
 /** Size of a large entry, in its tag: above every page number. */
@@ -54,7 +65,14 @@ export class Tlb {
     ) {
       return 0;
     }
+    if (LAB && Tlb.forgets(vcpu, entry)) return 0;
     return <usize>load<u32>(entry + TLB_ADDEND) + <usize>gva;
+  }
+  /** True if the processor drops an entry that it could use. */
+  @inline static forgets(vcpu: usize, entry: usize): bool {
+    if (!Choice.may()) return false;
+    Tlb.clear(vcpu, entry);
+    return true;
   }
 
   /** Place of the 4-KByte entry for `gva`. */
@@ -72,13 +90,48 @@ export class Tlb {
   @inline static largeTag(gva: u64, size: u32): u64 {
     return (gva >> (12 + 9 * size)) | ((<u64>size) << TAG_SIZE_SHIFT);
   }
-  @inline static clear(entry: usize): void {
+  @inline static clear(vcpu: usize, entry: usize): void {
+    if (LAB) tellDropped(vcpu, entry);
     store<u32>(entry + TLB_GENERATION, 0);
   }
   /** See `tlbFlushAll`. */
   @inline static flushAll(vcpu: usize): void {
     tlbFlushAll(vcpu);
   }
+}
+
+/** Which address an entry's tag stands for, and log2 of how much. */
+class Tag {
+  @inline static shift(tag: u64): u64 {
+    return 12 + 9 * (tag >> TAG_SIZE_SHIFT);
+  }
+  @inline static gva(tag: u64): u64 {
+    return ((tag << TAG_SIZE_BITS) >> TAG_SIZE_BITS) << Tag.shift(tag);
+  }
+}
+
+/** Tells the checkers that a valid entry goes: dropped, or replaced. */
+function tellDropped(vcpu: usize, entry: usize): void {
+  if (load<u32>(entry + TLB_GENERATION) < load<u32>(vcpu + CPU_KEPT_GENERATION)) return;
+  const tag = load<u64>(entry + TLB_TAG);
+  Notes.tell(Note.TlbDrop | ((<i32>Tag.shift(tag)) << 8) | (Map.actorIndex(vcpu) << 16), Tag.gva(tag), 0);
+}
+
+/** A walk that is under way may not fill after this. */
+function countInvalidation(vcpu: usize): void {
+  store<u32>(vcpu + CPU_INVALIDATIONS, load<u32>(vcpu + CPU_INVALIDATIONS) + 1);
+}
+
+/** Tells them of an entry made. */
+function tellFilled(vcpu: usize, tag: u64, rights: u64, addend: u32): void {
+  const gva = Tag.gva(tag);
+  const page = <u64>(addend + <u32>gva - <u32>Memory.frame(0));
+  const writable = u64((rights & OBSTACLE_EPT_NO_WRITE) == 0);
+  Notes.tell(
+    Note.TlbFill | ((<i32>Tag.shift(tag)) << 8) | (Map.actorIndex(vcpu) << 16),
+    gva,
+    page | writable,
+  );
 }
 
 /** True if the entry may be used in the present context, as it is or because it is global. */
@@ -92,11 +145,13 @@ function usable(vcpu: usize, entry: usize): bool {
 
 /** Makes an entry one of the present context and generation. */
 function write(vcpu: usize, entry: usize, tag: u64, rights: u64, addend: u32): void {
+  if (LAB && load<u64>(entry + TLB_TAG) != tag) tellDropped(vcpu, entry);
   store<u64>(entry + TLB_TAG, tag);
   store<u64>(entry + TLB_CONTEXT, load<u64>(vcpu + CPU_CONTEXT));
   store<u64>(entry + TLB_RIGHTS, rights);
   store<u32>(entry + TLB_ADDEND, addend);
   store<u32>(entry + TLB_GENERATION, load<u32>(vcpu + CPU_GENERATION));
+  if (LAB) tellFilled(vcpu, tag, rights, addend);
 }
 
 /** After a miss of `Tlb.hit`: looks for a global entry of another PCID, and for a large one; enters what it finds. */
@@ -105,7 +160,7 @@ export function tlbSecondLook(vcpu: usize, gva: u64, access: Access): usize {
   const slot = Tlb.slot(vcpu, gva);
   if (load<u64>(slot + TLB_TAG) == gva >> 12 && usable(vcpu, slot)) {
     const rights = load<u64>(slot + TLB_RIGHTS);
-    if (rights & deny) return 0;
+    if (rights & deny || (LAB && Tlb.forgets(vcpu, slot))) return 0;
     write(vcpu, slot, gva >> 12, rights, load<u32>(slot + TLB_ADDEND));
     return load<u32>(slot + TLB_ADDEND) + <u32>gva;
   }
@@ -115,10 +170,20 @@ export function tlbSecondLook(vcpu: usize, gva: u64, access: Access): usize {
     if (load<u64>(large + TLB_TAG) != Tlb.largeTag(gva, size) || !usable(vcpu, large)) continue;
     const rights = load<u64>(large + TLB_RIGHTS);
     if (rights & deny) return 0;
+    if (LAB && Tlb.forgets(vcpu, large)) continue;
     write(vcpu, slot, gva >> 12, rights, load<u32>(large + TLB_ADDEND));
     return load<u32>(large + TLB_ADDEND) + <u32>gva;
   }
   return 0;
+}
+
+/** Obstacles of the entry that translates `gva` now, if it would fault this access; else 0. For x86/choice.ts. */
+export function tlbStaleRights(vcpu: usize, gva: u64, access: Access): u64 {
+  const slot = Tlb.slot(vcpu, gva);
+  if (load<u64>(slot + TLB_TAG) != gva >> 12 || !usable(vcpu, slot)) return 0;
+  const rights = load<u64>(slot + TLB_RIGHTS);
+  // Dirty flags that are to be set are no faults.
+  return rights & Kind.deny(vcpu, access) & ~(OBSTACLE_CLEAN | OBSTACLE_EPT_CLEAN) ? rights : 0;
 }
 
 /** Enters a translation; returns the address of the byte at `gva`. */
@@ -166,20 +231,23 @@ function nextGeneration(vcpu: usize): u32 {
 /** Empties the TLB and what else was cached of the tables: global entries, all contexts. */
 export function tlbFlushAll(vcpu: usize): void {
   store<u32>(vcpu + CPU_KEPT_GENERATION, nextGeneration(vcpu));
+  Notes.tell(Note.TlbFlush | (Map.actorIndex(vcpu) << 16), 0, 0);
   store<u32>(vcpu + CPU_LARGE_SEEN, 0);
 }
 
 /** Drops all but global entries, of every PCID: more than MOV to CR3 asks for, and the manual allows it. */
 export function tlbFlushNonGlobal(vcpu: usize): void {
   nextGeneration(vcpu);
+  Notes.tell(Note.TlbFlush | NOTE_NON_GLOBAL | (Map.actorIndex(vcpu) << 16), 0, 0);
 }
 
 /** Drops the entries whose context equals the present one in the bits of `mask`; with `spareGlobal` not the global ones. */
 function flushMatching(vcpu: usize, context: u64, mask: u64, spareGlobal: bool): void {
+  if (LAB) countInvalidation(vcpu);
   for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
     if ((load<u64>(entry + TLB_CONTEXT) ^ context) & mask) continue;
     if (spareGlobal && load<u64>(entry + TLB_RIGHTS) & TRANSLATION_GLOBAL) continue;
-    Tlb.clear(entry);
+    Tlb.clear(vcpu, entry);
   }
 }
 
@@ -210,22 +278,21 @@ function coversGuestPage(vcpu: usize, entry: usize, gva: u64): bool {
   const rights = load<u64>(entry + TLB_RIGHTS);
   const other = load<u64>(entry + TLB_CONTEXT) ^ load<u64>(vcpu + CPU_CONTEXT);
   if (rights & TRANSLATION_GLOBAL ? (other & ~TLB_CONTEXT_PCID) != 0 : other != 0) return false;
-  const tag = load<u64>(entry + TLB_TAG);
-  const size = <u32>(tag >> TAG_SIZE_SHIFT);
-  const address = ((tag << TAG_SIZE_BITS) >> TAG_SIZE_BITS) << (12 + 9 * size);
+  const address = Tag.gva(load<u64>(entry + TLB_TAG));
   const guestShift = Rights.guestShift(rights);
   return address >> guestShift == gva >> guestShift;
 }
 
 /** INVLPG: drops what the TLB has of the page at `gva`, global or not, in however many pieces. */
 export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
+  if (LAB) countInvalidation(vcpu);
   if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0) {
     const slot = Tlb.slot(vcpu, gva);
-    if (load<u64>(slot + TLB_TAG) == gva >> 12 && coversGuestPage(vcpu, slot, gva)) Tlb.clear(slot);
+    if (load<u64>(slot + TLB_TAG) == gva >> 12 && coversGuestPage(vcpu, slot, gva)) Tlb.clear(vcpu, slot);
     return;
   }
   for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
-    if (coversGuestPage(vcpu, entry, gva)) Tlb.clear(entry);
+    if (coversGuestPage(vcpu, entry, gva)) Tlb.clear(vcpu, entry);
   }
 }
 
@@ -234,11 +301,12 @@ export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
  * stay: each is at most what the tables said when it was made, and a fault of its own will drop it.
  */
 export function tlbDropAddress(vcpu: usize, gva: u64): void {
+  if (LAB) countInvalidation(vcpu);
   const slot = Tlb.slot(vcpu, gva);
-  if (load<u64>(slot + TLB_TAG) == gva >> 12) Tlb.clear(slot);
+  if (load<u64>(slot + TLB_TAG) == gva >> 12) Tlb.clear(vcpu, slot);
   if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0 || load<u32>(vcpu + CPU_TLB_LARGE_BASE) == 0) return;
   for (let size: u32 = 1; size <= 2; size++) {
     const large = Tlb.largeSlot(vcpu, gva, size);
-    if (load<u64>(large + TLB_TAG) == Tlb.largeTag(gva, size)) Tlb.clear(large);
+    if (load<u64>(large + TLB_TAG) == Tlb.largeTag(gva, size)) Tlb.clear(vcpu, large);
   }
 }

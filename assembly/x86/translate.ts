@@ -1,6 +1,8 @@
 // Translation as the rest of the core uses it: TLB, then the walk of whatever dimensions there are, then the TLB again.
 
 import { CPU_CR4, CPU_SHAPE, Shape } from "../layout/cpu";
+import { MachineOption } from "../layout/header";
+import { Map } from "../layout/map";
 import { Stat, Stats } from "../layout/stats";
 import {
   Access,
@@ -13,11 +15,21 @@ import {
   WALK_SHIFT,
   WALK_STEP_COUNT,
 } from "../layout/walk";
+import { Choice } from "./choice";
 import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
 import { Memory, Policy } from "./memory";
 import { ENDED, TRANSLATION_GLOBAL, Translation } from "./rights";
-import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook } from "./tlb";
-import { Kind, endAtHole, guestFast, guestLoop, guestNestedFast, nestedFast, nestedLoop } from "./walk";
+import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook, tlbStaleRights } from "./tlb";
+import {
+  Kind,
+  endAtHole,
+  endSpuriously,
+  guestFast,
+  guestLoop,
+  guestNestedFast,
+  nestedFast,
+  nestedLoop,
+} from "./walk";
 
 export class Translate {
   /**
@@ -72,7 +84,7 @@ function walkRecorded(policy: Policy, vcpu: usize, gva: u64, access: Access, eff
 }
 
 /** As `walkRecorded` in frames, and the page must be one of them. */
-function walkFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+export function walkFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
   const t = walkRecorded(Policy.Frames, vcpu, gva, access, effects);
   if (t == 0 || Translation.page(t) < Memory.limit) return t;
   store<u32>(vcpu + WALK_OUTCOME, Outcome.Missing);
@@ -80,9 +92,19 @@ function walkFrames(vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
 }
 
 /** Enters the translation in the TLB: as a global one only while CR4.PGE is set. */
-function enter(vcpu: usize, gva: u64, t: u64): usize {
+export function enter(vcpu: usize, gva: u64, t: u64): usize {
   const pge = (load<u32>(vcpu + CPU_CR4) & (<u32>CR4_PGE)) != 0;
   return tlbFill(vcpu, gva, pge ? t : t & ~TRANSLATION_GLOBAL);
+}
+
+/** True, with the record filled in, if the processor faults by an entry that says less than the tables. */
+function faultsSpuriously(vcpu: usize, gva: u64, access: Access): bool {
+  if (!Map.has(MachineOption.ArchitecturalTlb)) return false;
+  const rights = tlbStaleRights(vcpu, gva, access);
+  if (rights == 0 || walkFrames(vcpu, gva, access, false) == 0) return false;
+  if (!Choice.may()) return false;
+  endSpuriously(vcpu, access, rights);
+  return true;
 }
 
 /**
@@ -92,6 +114,10 @@ function enter(vcpu: usize, gva: u64, t: u64): usize {
 export function translateMiss(vcpu: usize, gva: u64, access: Access): usize {
   const held = tlbSecondLook(vcpu, gva, access);
   if (held) return held;
+  if (LAB && faultsSpuriously(vcpu, gva, access)) {
+    tlbDropAddress(vcpu, gva);
+    return 0;
+  }
   Stats.add(vcpu, Stat.Walks, 1);
   let t = walkFast(vcpu, gva, access);
   if (t == 0) t = walkFrames(vcpu, gva, access, true);

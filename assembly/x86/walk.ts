@@ -77,11 +77,13 @@ import {
   PTE_P,
   PTE_PS,
 } from "./bits";
+import { Choice } from "./choice";
 import { Memory, Policy } from "./memory";
 import { MODE_4LEVEL, MODE_EPT4, Mode } from "./modes";
 import {
   ENDED,
   OBSTACLE_CLEAN,
+  OBSTACLES_EPT,
   OBSTACLE_EPT_CLEAN,
   OBSTACLE_USER_KEYS,
   Obstacles,
@@ -319,7 +321,8 @@ class TablePage {
     const row = TablePage.row(vcpu, gpa);
     if (
       load<u64>(row + WALK_CACHE_TAG) == gpa &&
-      load<u32>(row + WALK_CACHE_GENERATION) == load<u32>(vcpu + CPU_KEPT_GENERATION)
+      load<u32>(row + WALK_CACHE_GENERATION) == load<u32>(vcpu + CPU_KEPT_GENERATION) &&
+      !(LAB && Choice.may())
     ) {
       return load<u32>(row + WALK_CACHE_HOST);
     }
@@ -498,6 +501,25 @@ export class GuestWalk {
     }
     return Marked.Done;
   }
+}
+
+/**
+ * A fault that the tables do not ask for any more: an entry of the TLB says less than they do by now, and the processor
+ * has not looked (4.10.4.3, 29.4.3.4). `rights` are the entry's; the record is that of the walk that would succeed.
+ */
+export function endSpuriously(vcpu: usize, access: Access, rights: u64): void {
+  const deny = rights & Kind.deny(vcpu, access) & ~(OBSTACLE_CLEAN | OBSTACLE_EPT_CLEAN);
+  const nested = deny & OBSTACLES_EPT;
+  if (deny != nested) {
+    pageFault(vcpu, access, deny >> OBSTACLE_USER_KEYS ? PFERR_P | PFERR_PK : PFERR_P);
+    return;
+  }
+  const found = Obstacles.nestedRights(rights) << EPT_VIOLATION_RIGHTS_SHIFT;
+  endWalk(
+    vcpu,
+    Outcome.EptViolation,
+    Kind.nested(access) | EPT_VIOLATION_FINAL | EPT_VIOLATION_LINEAR | found,
+  );
 }
 
 /** Error-code bits P and PK if the guest's rights deny the access, 0 if not. Clean entries and EPT deny nothing here. */

@@ -286,7 +286,7 @@ static void invalidate_end(char *actor, u64 start, u64 end) {
     ensure(open != 0, "in_progress would become negative");
     STORE(WORD(KVM_INVALIDATE_IN_PROGRESS), open - 1);
     write_unlock(MMU_LOCK, actor);
-    if (LOAD_FULL(WORD(KVM_INVALIDATE_WAITERS))) wake(WORD(KVM_INVALIDATE_SEQ), 1 << 30);
+    if (LOAD_FULL(WORD(KVM_INVALIDATE_WAITERS))) wake(WORD(KVM_INVALIDATE_IN_PROGRESS), 1 << 30);
   }
   srcu_unlock(actor);
   spin_lock(WORD(KVM_MN_INVALIDATE_LOCK), actor);
@@ -380,8 +380,10 @@ static u32 tdp_page_fault(char *vcpu, u64 gpa, int write) {
   }
   return result;
 }
-static inline int still_open(struct fault *f) {
-  return LOAD_ACQUIRE(WORD(KVM_INVALIDATE_IN_PROGRESS)) != 0 && LOAD_ACQUIRE(WORD(KVM_INVALIDATE_SEQ)) == f->wait_seq;
+static inline u32 still_open(struct fault *f) {
+  u32 open = LOAD_ACQUIRE(WORD(KVM_INVALIDATE_IN_PROGRESS));
+  if (open == 0) return 0;
+  return LOAD_ACQUIRE(WORD(KVM_INVALIDATE_SEQ)) == f->wait_seq ? open : 0;
 }
 static void wait_for_invalidation(char *vcpu) {
   struct fault *f = fault_of(vcpu);
@@ -392,7 +394,11 @@ static void wait_for_invalidation(char *vcpu) {
     if (!still_open(f)) return;
   }
   ADD(WORD(KVM_INVALIDATE_WAITERS), 1u, FULL);
-  while (still_open(f)) park(WORD(KVM_INVALIDATE_SEQ), f->wait_seq);
+  u32 open = still_open(f);
+  while (open) {
+    park(WORD(KVM_INVALIDATE_IN_PROGRESS), open);
+    open = still_open(f);
+  }
   SUB(WORD(KVM_INVALIDATE_WAITERS), 1u, FULL);
 }
 

@@ -10,6 +10,7 @@ export const ACTOR_GATHER = 0x1000;
 export const ACTOR_GRACE = 128;
 export const ACTOR_GUEST = 0xdc0;
 export const ACTOR_INTEGRITY = 0xc00;
+export const ACTOR_MAPS = 0xf80;
 export const ACTOR_OWN_SPACE = 0xe40;
 export const ACTOR_POOL = 0x600;
 export const ACTOR_SHIFT = 13;
@@ -31,6 +32,7 @@ export const CPU_DENY_TABLE = 376;
 export const CPU_EFER = 448;
 export const CPU_EPTP = 432;
 export const CPU_GENERATION = 264;
+export const CPU_INVALIDATIONS = 488;
 export const CPU_KEPT_GENERATION = 276;
 export const CPU_LARGE_SEEN = 416;
 export const CPU_MODE = 396;
@@ -116,7 +118,9 @@ export const EPT_VIOLATION_WRITE = 2;
 export const EPT_W = 0x2n;
 export const EPT_X = 0x4n;
 export const EPT_XU = 0x400n;
+export const FAULT_MANAGED = 0xf38;
 export const FAULT_OFFSET_VALUE = 72;
+export const FAULT_ROOT = 0xf3c;
 export const FILE_DEVICE = 20;
 export const FILE_HEAD_SIZE = 64;
 export const FILE_INODE_LOCK = 12;
@@ -126,12 +130,25 @@ export const FILE_PAGE_COUNT = 24;
 export const FILE_PFNS = 64;
 export const GATHER_MAX = 0x400;
 export const GATHER_PFNS = 0x1000;
-export const GRACE_INVALIDATE_READER = 152;
+export const GPC_ACTIVE = 44;
+export const GPC_COUNT = 8;
+export const GPC_COUNTED = 52;
+export const GPC_GENERATION = 32;
+export const GPC_GPA = 16;
+export const GPC_KHVA = 40;
+export const GPC_LISTED = 56;
+export const GPC_PFN = 36;
+export const GPC_REFRESH_LOCK = 12;
+export const GPC_SHIFT = 7;
+export const GPC_UHVA = 24;
+export const GPC_VALID = 48;
+export const GRACE_GPC_READER = 152;
+export const GRACE_INVALIDATE_READER = 156;
 export const GRACE_MMAP_READER = 148;
 export const GRACE_MMU_READER = 144;
 export const GRACE_RCU = 132;
 export const GRACE_RCU_DEPTH = 136;
-export const GRACE_RMAP_READER = 156;
+export const GRACE_RMAP_READER = 160;
 export const GRACE_SRCU = 128;
 export const GRACE_SRCU_DEPTH = 140;
 export const GUEST_BASE = 0x2800;
@@ -140,45 +157,50 @@ export const GUEST_FRAME_CURSOR = 0x2808;
 export const GUEST_RAM_MAX = 0x400000000000n;
 export const GUEST_SHARED_SPACE = 0x2880;
 export const GUEST_TABLE_CURSOR = 0x2800;
+export const GUP_NO_REFERENCE = 0x20000000000n;
 export const GUP_PIN_COUNTING_BIAS = 0x400;
 export const GUP_WRITABLE = 0x10000000000n;
-export const HEADER_ABORT = 0x1080;
+export const HEADER_ABORT = 0x1088;
 export const HEADER_BASE = 0x1000;
 export const HEADER_OFFSET_ABI_VERSION = 0x1004;
-export const HEADER_OFFSET_ACTORS_BASE = 0x1048;
-export const HEADER_OFFSET_BATCHES_BASE = 0x1060;
+export const HEADER_OFFSET_ACTORS_BASE = 0x1050;
+export const HEADER_OFFSET_BATCHES_BASE = 0x1068;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
 export const HEADER_OFFSET_BUILD = 0x1040;
-export const HEADER_OFFSET_FILES_BASE = 0x10a4;
-export const HEADER_OFFSET_FILE_MAX = 0x109c;
-export const HEADER_OFFSET_FILE_PAGES = 0x10a0;
-export const HEADER_OFFSET_FRAMES_BASE = 0x106c;
+export const HEADER_OFFSET_FILES_BASE = 0x10ac;
+export const HEADER_OFFSET_FILE_MAX = 0x10a4;
+export const HEADER_OFFSET_FILE_PAGES = 0x10a8;
+export const HEADER_OFFSET_FRAMES_BASE = 0x1074;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
-export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x104c;
+export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1054;
 export const HEADER_OFFSET_HOST_COUNT = 0x1018;
 export const HEADER_OFFSET_MAXPHYADDR = 0x1038;
 export const HEADER_OFFSET_OPTIONS = 0x1034;
-export const HEADER_OFFSET_PAGES_BASE = 0x1068;
+export const HEADER_OFFSET_PAGES_BASE = 0x1070;
+export const HEADER_OFFSET_PREFETCH_GROUP = 0x1048;
 export const HEADER_OFFSET_PROFILE = 0x100c;
-export const HEADER_OFFSET_RULES_OFF0 = 0x1070;
-export const HEADER_OFFSET_RULES_OFF1 = 0x1078;
+export const HEADER_OFFSET_REFCOUNT_LIMIT = 0x104c;
+export const HEADER_OFFSET_RULES_OFF0 = 0x1078;
+export const HEADER_OFFSET_RULES_OFF1 = 0x1080;
 export const HEADER_OFFSET_SIZE = 0x1008;
-export const HEADER_OFFSET_SLOTS_BASE = 0x1050;
+export const HEADER_OFFSET_SLOTS_BASE = 0x1058;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
+export const HEADER_OFFSET_TLBS_BASE = 0x1060;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
 export const HEADER_OFFSET_VCPU_COUNT = 0x1014;
-export const HEADER_OFFSET_VMAS_BASE = 0x1054;
+export const HEADER_OFFSET_VMAS_BASE = 0x105c;
 export const HEADER_OFFSET_VMA_MAX = 0x1020;
+export const HEADER_OFFSET_WALK_CACHES_BASE = 0x1064;
 export const HEADER_OFFSET_WALK_CACHE_ENTRIES = 0x103c;
-export const HEADER_OFFSET_WINDOWS_BASE = 0x1064;
+export const HEADER_OFFSET_WINDOWS_BASE = 0x106c;
 export const HEADER_OFFSET_WINDOW_COUNT = 0x1030;
 export const HEADER_SIZE = 0x1000;
-export const HEADER_STOP = 0x1098;
-export const HEADER_TRAP_ACTOR = 0x1088;
-export const HEADER_TRAP_ARGUMENT = 0x1090;
-export const HEADER_TRAP_CODE = 0x1084;
+export const HEADER_STOP = 0x10a0;
+export const HEADER_TRAP_ACTOR = 0x1090;
+export const HEADER_TRAP_ARGUMENT = 0x1098;
+export const HEADER_TRAP_CODE = 0x108c;
 export const HISTOGRAM_BUCKETS = 0x4a0;
 export const HISTOGRAM_OFFSET_COUNT = 0x2500;
 export const HISTOGRAM_OFFSET_MAX = 0x2510;
@@ -200,6 +222,10 @@ export const KVM_DEFERRED_COUNT = 0x21a4;
 export const KVM_DEFERRED_HEAD = 0x219c;
 export const KVM_DEFERRED_LOCK = 0x21a0;
 export const KVM_GENERATION = 0x2184;
+export const KVM_GPCS = 0x2400;
+export const KVM_GPC_LISTED = 0x2204;
+export const KVM_GPC_LOCK = 0x2200;
+export const KVM_INVALIDATE_ENDS = 0x209c;
 export const KVM_INVALIDATE_IN_PROGRESS = 0x2084;
 export const KVM_INVALIDATE_RANGE_END = 0x2090;
 export const KVM_INVALIDATE_RANGE_START = 0x2088;
@@ -219,6 +245,7 @@ export const KVM_SRCU_EPOCH = 0x2190;
 export const KVM_TABLE_COUNT = 0x2198;
 export const MACHINE_SIZE_MAX = 0xf9990000n;
 export const MAGIC = 0x554d4d47;
+export const MAP_NO_PAGE = -1;
 export const MEASURE_FAILED = 0xffffffffffffffffn;
 export const MM_BASE = 0x3000;
 export const MM_MMAP_BASE = 0x100000000000n;
@@ -232,12 +259,17 @@ export const MM_SIZE = 0x1000;
 export const MM_TASK_SIZE = 0x7ffffffff000n;
 export const MM_TLB_FLUSHES = 256;
 export const MM_VMA_COUNT = 132;
+export const MM_WRITE_PROTECT_SEQ = 156;
+export const MM_ZERO_PFN = 152;
 export const MODE_4LEVEL = 0xf3c;
 export const MODE_5LEVEL = 0xf85;
 export const MODE_EPT4 = 0x4f3c;
 export const MODE_HOST = 0x8f3c;
 export const MODE_NONE = 0;
 export const MODE_NPT4 = 0x10f3c;
+export const NOTE_NON_GLOBAL = 256;
+export const NOTE_SPLIT = 256;
+export const OBSTACLES_EPT = 0xe0n;
 export const OBSTACLE_CLEAN = 0x10n;
 export const OBSTACLE_EPT_CLEAN = 0x100n;
 export const OBSTACLE_EPT_NO_FETCH = 0x80n;
@@ -274,6 +306,7 @@ export const PFERR_PK = 32;
 export const PFERR_RSVD = 8;
 export const PFERR_US = 4;
 export const PFERR_WR = 2;
+export const POOL_ACCESS_LOCK = 0x614;
 export const POOL_BATCH = 64;
 export const POOL_GATHER_COUNT = 0x608;
 export const POOL_LOAD_STATUS = 0x610;
@@ -284,6 +317,7 @@ export const POOL_TABLES = 0x620;
 export const POOL_TABLES_MAX = 12;
 export const POOL_TABLE_COUNT = 0x604;
 export const POOL_VMA_HINT = 0x60c;
+export const PREFETCH_GROUP_MAX = 8;
 export const PROFILE_COUNT = 4;
 export const PTE_1G_RESERVED = 0x3fffe000n;
 export const PTE_2M_RESERVED = 0x1fe000n;
@@ -299,9 +333,11 @@ export const PTE_PROTNONE = 0x100n;
 export const PTE_PS = 0x80n;
 export const PTE_PWT = 0x8n;
 export const PTE_RW = 0x2n;
+export const PTE_SPECIAL = 0x200n;
 export const PTE_US = 0x4n;
 export const PTE_XD = 0x8000000000000000n;
 export const RANGE_SENTINEL = 0xffffffffffffffffn;
+export const REFCOUNT_LIMIT_DEFAULT = 0x7fff0000;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
 export const RULE_COUNT = 50;
@@ -340,12 +376,17 @@ export const TLB_GENERATION = 28;
 export const TLB_RIGHTS = 16;
 export const TLB_TAG = 0;
 export const TRANSLATION_GLOBAL = 0x200n;
+export const VCPU_MAP_ADDRESS = 16;
+export const VCPU_MAP_COUNT = 4;
+export const VCPU_MAP_SHIFT = 5;
+export const VMA_NOT_COPIED = 0xf00;
 export const VMA_OFFSET_END = 8;
 export const VMA_OFFSET_FILE = 24;
 export const VMA_OFFSET_FLAGS = 16;
 export const VMA_OFFSET_PAGE_SHIFT = 20;
 export const VMA_OFFSET_PGOFF = 28;
 export const VMA_OFFSET_START = 0;
+export const VMA_PROTECTION = 7;
 export const VMA_SHIFT = 5;
 export const WALK_ERROR = 0x404;
 export const WALK_GPA = 0x410;
@@ -523,15 +564,31 @@ export const HostStatus = {
   TooManyVmas: 5,
   Overlap: 6,
   NoRange: 7,
+  RefcountLimit: 8,
+  Busy: 9,
+  Pfnmap: 10,
+  Device: 11,
   BeyondEnd: 16,
   NoFile: 17,
   FileTooLarge: 18,
   TooManyFiles: 19,
   NoBlocks: 20,
-  Busy: 21,
   LongtermRefused: 22,
 } as const;
 export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
+
+export const KvmStatus = {
+  Ok: 0,
+  NoSlot: 1,
+  ReadOnly: 2,
+  HostFault: 3,
+  OutOfFrames: 4,
+  Invalid: 5,
+  Busy: 6,
+  Inactive: 7,
+  Refused: 8,
+} as const;
+export type KvmStatus = (typeof KvmStatus)[keyof typeof KvmStatus];
 
 export const LockKind = {
   Spin: 0,
@@ -547,8 +604,23 @@ export const MachineOption = {
   EptAccessedDirty: 8,
   Page1GB: 16,
   HugePages: 32,
+  ArchitecturalTlb: 128,
+  SharedZeroPage: 64,
 } as const;
 export type MachineOption = (typeof MachineOption)[keyof typeof MachineOption];
+
+export const MapFlag = {
+  ReadOnly: 1,
+  Unsafe: 2,
+} as const;
+export type MapFlag = (typeof MapFlag)[keyof typeof MapFlag];
+
+export const MapHold = {
+  None: 0,
+  Reference: 1,
+  Pin: 2,
+} as const;
+export type MapHold = (typeof MapHold)[keyof typeof MapHold];
 
 export const Measure = {
   Walk: 0,
@@ -823,6 +895,7 @@ export const Stat = {
   Exits: 27,
   AccessFaults: 28,
   FaultErrors: 29,
+  Prefetched: 30,
 } as const;
 export type Stat = (typeof Stat)[keyof typeof Stat];
 

@@ -376,7 +376,7 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
       "The check was passed for the faulting gfn: its neighbour may be in the range that is being invalidated.",
     source: "direct_pte_prefetch, arch/x86/kvm/mmu/mmu.c (4a42d848db95)",
     zoo: ["Z16"],
-    profiles: ALL,
+    profiles: SINCE_RWLOCK,
   },
   GpcRetriesOnActiveCount: {
     says: "The refresh of a gfn_to_pfn_cache retries while mn_active_invalidate_count is raised.",
@@ -384,7 +384,7 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
       "Caches are invalidated before mmu_invalidate_in_progress rises: looking at that one, a refresh validates in the gap.",
     source: "mmu_notifier_retry_cache, virt/kvm/pfncache.c (58cd407ca4c6)",
     zoo: ["Z31"],
-    profiles: SINCE_RWLOCK,
+    profiles: ALL,
   },
   GpcRefreshSerialised: {
     says: "Refreshes of a gfn_to_pfn_cache exclude each other.",
@@ -392,21 +392,21 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
       "A second refresh sees the new generation and address, skips the lookup, and goes on with the old mapping.",
     source: "__kvm_gpc_refresh, virt/kvm/pfncache.c (93984f19e7bc)",
     zoo: ["Z32"],
-    profiles: SINCE_RWLOCK,
+    profiles: ALL,
   },
   GpcActiveChecked: {
     says: "A gfn_to_pfn_cache that is not active can be neither refreshed nor used.",
     reason: "It is on no list: an invalidation does not find it.",
     source: "kvm_gpc_check, virt/kvm/pfncache.c; CVE-2022-49882 (ecbcf030b456)",
     zoo: ["Z34"],
-    profiles: SINCE_RWLOCK,
+    profiles: ALL,
   },
   GpcHeldWhileUsed: {
     says: "A gfn_to_pfn_cache is used with its lock held for read.",
     reason: "The invalidation waits for that lock: without it the page goes away between check and use.",
     source: "kvm_gpc_check, include/linux/kvm_host.h",
     zoo: ["Z31"],
-    profiles: SINCE_RWLOCK,
+    profiles: ALL,
   },
 };
 

@@ -36,6 +36,18 @@ function refused(status: number, what: string): GuestMmuError {
       hint: "Map it first, with that right: machine.mm.mmap.",
     });
   }
+  if (status === HostStatus.Pfnmap) {
+    return new GuestMmuError("VMA_INVALID", {
+      message: `${what}: a remapped pfn is there, which has no page to pin.`,
+      hint: "Pin memory of the process, or of a file.",
+    });
+  }
+  if (status === HostStatus.RefcountLimit) {
+    return new GuestMmuError("LIMIT_REACHED", {
+      message: `${what}: the page has as many references as its count may reach.`,
+      hint: "Give references back, or create the machine with a larger `refcountLimit`.",
+    });
+  }
   return fileRefused(status, what);
 }
 
@@ -102,7 +114,7 @@ export class DirectTransfer {
 /**
  * Pins and direct I/O. A pin says that somebody accesses the content of the page on his own: invalidations do not wait for
  * it, truncate of a DAX file does. Errors: `VMA_INVALID`, `ADDRESS_RANGE` (beyond the end of a file), `UNSUPPORTED`
- * (longterm on DAX), `FRAMES_EXHAUSTED`, `LIMIT_REACHED` (eight transfers), `USAGE`.
+ * (longterm on DAX), `FRAMES_EXHAUSTED`, `LIMIT_REACHED` (eight transfers, references on a page), `USAGE`.
  */
 export class DirectIo {
   readonly #state: MachineState;

@@ -28,6 +28,7 @@ import { GuestTables, type GuestTablesOptions } from "./guest-tables.js";
 import { DirectIo } from "./direct-io.js";
 import { HostFiles } from "./host-files.js";
 import { HostMm } from "./host-mm.js";
+import { KvmMemory } from "./kvm-memory.js";
 import { Lab } from "./lab.js";
 import { Memslots } from "./memslots.js";
 import {
@@ -132,8 +133,15 @@ function buildOf(module: WasmModule): Build {
 
 const BUILD_NAMES: Readonly<Record<number, string>> = { [Build.Release]: "release", [Build.Lab]: "lab" };
 
-function checkRules(configuration: MachineConfiguration, module: WasmModule): void {
-  if (configuration.rulesOff.length === 0 || isLabModule(module)) return;
+function checkBuild(configuration: MachineConfiguration, module: WasmModule): void {
+  if (isLabModule(module)) return;
+  if (configuration.tlbMode !== "strict") {
+    throw configError(
+      `A release module cannot ask anybody what its TLB does (tlbMode ${configuration.tlbMode}).`,
+      'Create the machine with module: "lab".',
+    );
+  }
+  if (configuration.rulesOff.length === 0) return;
   throw configError(
     `Rules (${configuration.rulesOff.join(", ")}) cannot be left out with a release module: it has them built in.`,
     'Create the machine with module: "lab".',
@@ -154,6 +162,8 @@ export class Machine {
   readonly memslots: Memslots;
   /** Guest-physical memory, as the VMM reads and writes it. */
   readonly guestMemory: GuestMemory;
+  /** Guest memory as KVM itself uses it: copies, and pfn caches. */
+  readonly kvm: KvmMemory;
   /** The protocol step by step; null unless the module is a lab build. */
   readonly lab: Lab | null;
 
@@ -164,6 +174,7 @@ export class Machine {
     this.direct = new DirectIo(this.#state);
     this.memslots = new Memslots(this.#state);
     this.guestMemory = new GuestMemory(this.mm, this.memslots);
+    this.kvm = new KvmMemory(this.#state);
     this.lab = core.lab ? new Lab(this.#state, core.lab) : null;
   }
 
@@ -183,7 +194,7 @@ export class Machine {
   }
 
   static #make(configuration: MachineConfiguration, module: WasmModule, options: ModuleOptions): Machine {
-    checkRules(configuration, module);
+    checkBuild(configuration, module);
     const memory = emptyMemory(options.memory);
     const core = Core.on(module, memory, options.labImports);
     const view = new DataView(memory.buffer);
@@ -226,7 +237,7 @@ export class Machine {
     if (result === AttachResult.Ok && view.getUint32(HEADER_OFFSET_SIZE, true) <= bytes) {
       const configuration = readConfiguration(view);
       Machine.#checkBuild(view, core.module);
-      checkRules(configuration, core.module);
+      checkBuild(configuration, core.module);
       return configuration;
     }
     const message =
@@ -363,7 +374,10 @@ export class Machine {
     return { leaves: calls.kvmLeafCount(actor), tables: calls.kvmTableCount() };
   }
 
-  /** Gives all tables of the secondary MMU back; faults build them anew. No vCPU may be running on any thread. */
+  /**
+   * Gives back what KVM holds: pfn caches, mappings of vCPUs, and all tables of the secondary MMU, which faults build
+   * anew. No vCPU may be running on any thread.
+   */
   unloadGuest(): void {
     this.#state.checkUsable();
     checkAtRest(this.#state, "unloadGuest");

@@ -9,7 +9,9 @@ import {
   HEADER_OFFSET_MAXPHYADDR,
   HEADER_OFFSET_SPIN_LIMIT,
   HEADER_OFFSET_OPTIONS,
+  HEADER_OFFSET_PREFETCH_GROUP,
   HEADER_OFFSET_PROFILE,
+  HEADER_OFFSET_REFCOUNT_LIMIT,
   HEADER_OFFSET_RULES_OFF0,
   HEADER_OFFSET_RULES_OFF1,
   HEADER_OFFSET_SLOT_MAX,
@@ -21,6 +23,8 @@ import {
   HEADER_OFFSET_WINDOW_COUNT,
   MachineOption,
   PAGE_SIZE,
+  PREFETCH_GROUP_MAX,
+  REFCOUNT_LIMIT_DEFAULT,
   SPIN_LIMIT_DEFAULT,
   Rule,
 } from "../core/layout.generated.js";
@@ -52,6 +56,9 @@ export interface ModuleOptions {
   readonly labImports?: LabImports;
 }
 
+/** See `MachineOptions.tlbMode`. */
+export type TlbMode = "strict" | "architectural";
+
 /** What a machine is made of. Everything has a default; the whole may take 3.9 GiB. */
 export interface MachineOptions extends ModuleOptions {
   /** Frames of host physical memory, 4 KiB each, 16 to 1,000,000. Default 16,384 (64 MiB). */
@@ -81,6 +88,13 @@ export interface MachineOptions extends ModuleOptions {
   readonly maxphyaddr?: number;
   /** Looks at a word before a waiting thread sleeps on it, 0 to 1,000,000. Default 200; 0 sleeps at once. */
   readonly spinLimit?: number;
+  /**
+   * SPTEs of an aligned group that a fault fills beside its own, where the host has pages: 2, 4, or 8 as in the kernel's
+   * direct_pte_prefetch; 0, the default, for none. Needs `eptAccessedDirty`.
+   */
+  readonly prefetch?: number;
+  /** References on a page from which on a lookup takes no more, 2 to 2,147,418,112, which is the default. */
+  readonly refcountLimit?: number;
   /** Zero a page before user space or the guest gets it. Default true. */
   readonly zeroPages?: boolean;
   /** Fill freed frames with a pattern and verify it when they are handed out. Default false. */
@@ -93,6 +107,13 @@ export interface MachineOptions extends ModuleOptions {
   readonly page1GB?: boolean;
   /** KVM may map 2 MiB pages. Default true. */
   readonly hugePages?: boolean;
+  /**
+   * What a TLB does where the manual leaves it a choice. "strict" (default) keeps every entry until it is invalidated;
+   * "architectural" asks `labImports.choose` at each use: lab module only.
+   */
+  readonly tlbMode?: TlbMode;
+  /** Read faults of anonymous memory map one page of zeroes that all share. Default false: each gets its own. */
+  readonly sharedZeroPage?: boolean;
   /** Protective clauses to leave out: lab module only. Default none. */
   readonly rulesOff?: readonly RuleName[];
 }
@@ -112,12 +133,16 @@ export interface MachineConfiguration {
   readonly profile: ProfileName;
   readonly maxphyaddr: number;
   readonly spinLimit: number;
+  readonly prefetch: number;
+  readonly refcountLimit: number;
   readonly zeroPages: boolean;
   readonly poison: boolean;
   readonly spinOnRetry: boolean;
   readonly eptAccessedDirty: boolean;
   readonly page1GB: boolean;
   readonly hugePages: boolean;
+  readonly tlbMode: TlbMode;
+  readonly sharedZeroPage: boolean;
   readonly rulesOff: readonly RuleName[];
 }
 
@@ -152,6 +177,7 @@ export const MACHINE_LIMITS = {
   filePages: { minimum: 1, maximum: 65_536, standard: 256 },
   maxphyaddr: { minimum: 32, maximum: 52, standard: 46 },
   spinLimit: { minimum: 0, maximum: 1_000_000, standard: SPIN_LIMIT_DEFAULT },
+  refcountLimit: { minimum: 2, maximum: REFCOUNT_LIMIT_DEFAULT, standard: REFCOUNT_LIMIT_DEFAULT },
 } as const satisfies Record<string, Limit>;
 
 /** The switches of a configuration: default, and bit in the header. */
@@ -162,16 +188,20 @@ const FLAGS = {
   eptAccessedDirty: [true, MachineOption.EptAccessedDirty],
   page1GB: [true, MachineOption.Page1GB],
   hugePages: [true, MachineOption.HugePages],
+  sharedZeroPage: [false, MachineOption.SharedZeroPage],
 } as const;
 
 type FlagName = keyof typeof FLAGS;
+
+/** Bits of the header that a TLB mode sets. */
+const TLB_MODES: Record<TlbMode, number> = { strict: 0, architectural: MachineOption.ArchitecturalTlb };
 
 const MODULE_OPTIONS = ["module", "memory", "labImports"] as const;
 const TLB_OPTIONS = ["entries", "largeEntries", "walkCacheEntries"] as const;
 const OPTIONS: readonly string[] = [
   ...Object.keys(MACHINE_LIMITS).filter((name) => !(TLB_OPTIONS as readonly string[]).includes(name)),
   ...Object.keys(FLAGS),
-  ...["tlb", "profile", "rulesOff"],
+  ...["tlb", "tlbMode", "profile", "prefetch", "rulesOff"],
   ...MODULE_OPTIONS,
 ];
 
@@ -204,6 +234,21 @@ function framesOf(options: MachineOptions): number {
   return number("hostMemory", hostMemory) / PAGE_SIZE;
 }
 
+function prefetchOf(value: unknown, accessedDirty: unknown): number {
+  if (value === undefined || value === 0) return 0;
+  if (value !== 2 && value !== 4 && value !== PREFETCH_GROUP_MAX) {
+    throw invalid(
+      `prefetch is ${show(value)}: it has to be 0, 2, 4 or ${PREFETCH_GROUP_MAX}.`,
+      "Change prefetch.",
+    );
+  }
+  if (accessedDirty !== false) return value;
+  throw invalid(
+    "prefetch is on and eptAccessedDirty is off: KVM prefetches only where EPT keeps accessed flags.",
+    "Leave one of them out.",
+  );
+}
+
 function rulesOf(names: unknown): readonly RuleName[] {
   if (names === undefined) return [];
   if (!Array.isArray(names))
@@ -218,6 +263,12 @@ function profileOf(name: unknown): ProfileName {
   if (name === undefined) return "v6.13";
   if (isProfileName(name)) return name;
   throw invalid(`There is no profile ${show(name)}.`, `Use one of: ${Object.keys(PROFILES).join(", ")}.`);
+}
+
+function tlbModeOf(name: unknown): TlbMode {
+  if (name === undefined) return "strict";
+  if (typeof name === "string" && Object.hasOwn(TLB_MODES, name)) return name as TlbMode;
+  throw invalid(`There is no TLB mode ${show(name)}.`, `Use one of: ${Object.keys(TLB_MODES).join(", ")}.`);
 }
 
 /** Checks what says where a machine's module and memory come from. Throws `CONFIG_INVALID`. */
@@ -263,12 +314,16 @@ export function configure(options: MachineOptions): MachineConfiguration {
     profile: profileOf(options.profile),
     maxphyaddr: number("maxphyaddr", options.maxphyaddr),
     spinLimit: number("spinLimit", options.spinLimit),
+    prefetch: prefetchOf(options.prefetch, options.eptAccessedDirty),
+    refcountLimit: number("refcountLimit", options.refcountLimit),
     zeroPages: switchOf("zeroPages", options.zeroPages),
     poison: switchOf("poison", options.poison),
     spinOnRetry: switchOf("spinOnRetry", options.spinOnRetry),
     eptAccessedDirty: switchOf("eptAccessedDirty", options.eptAccessedDirty),
     page1GB: switchOf("page1GB", options.page1GB),
     hugePages: switchOf("hugePages", options.hugePages),
+    tlbMode: tlbModeOf(options.tlbMode),
+    sharedZeroPage: switchOf("sharedZeroPage", options.sharedZeroPage),
     rulesOff: rulesOf(options.rulesOff),
   };
 }
@@ -289,12 +344,14 @@ const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration)
   [HEADER_OFFSET_FILE_PAGES, (c) => c.filePages],
   [HEADER_OFFSET_MAXPHYADDR, (c) => c.maxphyaddr],
   [HEADER_OFFSET_SPIN_LIMIT, (c) => c.spinLimit],
+  [HEADER_OFFSET_PREFETCH_GROUP, (c) => c.prefetch],
+  [HEADER_OFFSET_REFCOUNT_LIMIT, (c) => c.refcountLimit],
   [HEADER_OFFSET_PROFILE, (c) => PROFILES[c.profile].number],
   [HEADER_OFFSET_OPTIONS, flagBits],
 ];
 
 function flagBits(configuration: MachineConfiguration): number {
-  let bits = 0;
+  let bits = TLB_MODES[configuration.tlbMode];
   for (const name of Object.keys(FLAGS) as FlagName[]) if (configuration[name]) bits |= FLAGS[name][1];
   return bits;
 }
@@ -339,8 +396,11 @@ export function readConfiguration(view: DataView): MachineConfiguration {
     filePages: word(HEADER_OFFSET_FILE_PAGES),
     maxphyaddr: word(HEADER_OFFSET_MAXPHYADDR),
     spinLimit: word(HEADER_OFFSET_SPIN_LIMIT),
+    prefetch: word(HEADER_OFFSET_PREFETCH_GROUP),
+    refcountLimit: word(HEADER_OFFSET_REFCOUNT_LIMIT),
     profile: profile.name,
     ...flags,
+    tlbMode: options & MachineOption.ArchitecturalTlb ? "architectural" : "strict",
     rulesOff: (Object.keys(Rule) as RuleName[]).filter((name) => (off >> BigInt(Rule[name])) & 1n),
   });
 }

@@ -33,6 +33,10 @@ import {
   FILE_KIND,
   FileKind,
   GRACE_INVALIDATE_READER,
+  GPC_COUNT,
+  GPC_REFRESH_LOCK,
+  GPC_SHIFT,
+  GRACE_GPC_READER,
   GRACE_MMAP_READER,
   GRACE_MMU_READER,
   GRACE_RCU,
@@ -45,6 +49,8 @@ import {
   HEADER_SIZE,
   HEADER_STOP,
   KVM_DEFERRED_LOCK,
+  KVM_GPCS,
+  KVM_GPC_LOCK,
   KVM_INVALIDATE_IN_PROGRESS,
   KVM_MMU_LOCK,
   KVM_MN_ACTIVE_COUNT,
@@ -68,6 +74,14 @@ const MAGIC = "GMMUSAVE";
 const FORMAT = 1;
 const HEAD_SIZE = 32;
 
+/** Locks of the pfn caches, with what it means if one is held. */
+function gpcLocks(): (readonly [address: number, busy: string])[] {
+  return Array.from({ length: GPC_COUNT }, (_, i) => KVM_GPCS + (i << GPC_SHIFT)).flatMap((gpc, i) => [
+    [gpc, `the lock of pfn cache ${i} is held`] as const,
+    [gpc + GPC_REFRESH_LOCK, `pfn cache ${i} is being refreshed`] as const,
+  ]);
+}
+
 /** Words that are 0 while nobody acts, and what it means if they are not. */
 const REST: readonly (readonly [address: number, busy: string])[] = [
   [KVM_MMU_LOCK, "mmu_lock is held"],
@@ -75,6 +89,8 @@ const REST: readonly (readonly [address: number, busy: string])[] = [
   [KVM_SLOTS_LOCK, "slots_lock is held"],
   [KVM_SLOTS_ARCH_LOCK, "slots_arch_lock is held"],
   [KVM_DEFERRED_LOCK, "the list of deferred frees is locked"],
+  [KVM_GPC_LOCK, "gpc_lock is held"],
+  ...gpcLocks(),
   [KVM_MN_ACTIVE_COUNT, "an invalidation is open"],
   [KVM_INVALIDATE_IN_PROGRESS, "an invalidation is open"],
   [MM_BASE + MM_MMAP_LOCK, "mmap_lock is held"],
@@ -139,6 +155,7 @@ function whyBusy(state: MachineState): string | null {
     if (Atomics.load(u32, (block + GRACE_SRCU) / 4) !== 0) return `${name} is in an SRCU section`;
     if (Atomics.load(u32, (block + GRACE_RCU) / 4) !== 0) return `${name} is in an RCU section`;
     if (Atomics.load(u32, (block + GRACE_MMU_READER) / 4) !== 0) return `${name} holds mmu_lock for read`;
+    if (Atomics.load(u32, (block + GRACE_GPC_READER) / 4) !== 0) return `${name} uses a pfn cache`;
     if (Atomics.load(u32, (block + GRACE_MMAP_READER) / 4) !== 0) return `${name} holds mmap_lock for read`;
     if (Atomics.load(u32, (block + GRACE_INVALIDATE_READER) / 4) !== 0)
       return `${name} holds a file's invalidate lock for read`;

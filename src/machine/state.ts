@@ -122,6 +122,12 @@ export class MachineState {
     return sums;
   }
 
+  /** Refuses what would wait for the end of an invalidation that this thread has open, hence for ever. */
+  checkNoInvalidationOpen(what: string): void {
+    if (this.openInvalidations !== 0) this.checkNothingOpen(what);
+    else this.checkUsable();
+  }
+
   /** Refuses what would wait for ever on this thread, because the lab view holds something open. */
   checkNothingOpen(what: string): void {
     this.checkUsable();

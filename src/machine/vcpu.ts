@@ -31,8 +31,9 @@ import {
   type AccessResult,
   type MmioExit,
 } from "./access-result.js";
-import { gva as toGva, hex, type Gpa, type Gva, type GvaLike } from "./address.js";
+import { gva as toGva, hex, type Gpa, type GpaLike, type Gva, type GvaLike } from "./address.js";
 import { checkOptions, checkWords, choice, flag, show } from "./arguments.js";
+import { mapForVcpu, type MapOptions, type VcpuMapping } from "./kvm-memory.js";
 import { type GuestTables } from "./guest-tables.js";
 import { ACCESS_FORM, countRecords, VALUE_FORM, type PackedAccess, type RecordForm } from "./records.js";
 import { type MachineState, type Statistics } from "./state.js";
@@ -292,6 +293,16 @@ export class Vcpu {
         });
       }
     }
+  }
+
+  // --- What KVM maps for it.
+
+  /**
+   * kvm_vcpu_map: the page of `gpa`, for KVM's own use and that of hardware until its `unmap`, whatever the host does
+   * meanwhile. Errors: `SLOT_INVALID`, `VMA_INVALID`, `FRAMES_EXHAUSTED`, `LIMIT_REACHED` (4 at a time), `UNSUPPORTED`.
+   */
+  map(gpa: GpaLike, options: MapOptions = {}): VcpuMapping {
+    return mapForVcpu(this.#state, this.index, gpa, options);
   }
 
   // --- TLB and control.

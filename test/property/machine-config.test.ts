@@ -56,6 +56,7 @@ const options = fc.record(
     eptAccessedDirty: flag,
     page1GB: flag,
     hugePages: flag,
+    tlbMode: mostly(fc.constantFrom("strict", "architectural"), junk),
     module: mostly(fc.constantFrom("release", "lab"), junk),
     rulesOff: mostly(fc.subarray(RULES.map(({ name }) => name as string)), junk),
   },

@@ -128,6 +128,41 @@ describe("a file in the page cache", () => {
   });
 });
 
+test("a page of a file with as many references as it may have is refused to gup, and read as before", () => {
+  for (const kind of ["page cache", "DAX"]) {
+    const m = new FileMachine({ refcountLimit: 2 }); // the file's, the mapping's
+    const file = m.file(1, kind === "DAX" ? m.device(0) : 0);
+    const hva = m.mapFile(file, 1);
+    m.writeByte(file, 0, 5);
+    const pfn = m.pageOf(file, 0);
+    expect([kind, m.gup(hva, true, m.host).status]).toEqual([kind, HostStatus.RefcountLimit]);
+    expect([m.refcount(pfn), m.mapcount(pfn), m.readByte(file, 0)]).toEqual([1, 0, 5]);
+  }
+});
+
+test("the kinds of mappings lie side by side: a file is neither copied by a fork nor by a write, nor merged with pfns", () => {
+  const m = new FileMachine({ options: MachineOption.ZeroPages | MachineOption.SharedZeroPage });
+  const file = m.file(2);
+  const hva = m.mapFile(file, 2);
+  const child = m.fork(hva, 2n * PAGE, m.host);
+  expect(m.load(hva, 1)).toBe(0n); // a page of its own, not that of zeroes
+  const pfn = m.pageOf(file, 0);
+  expect([m.pfnOf(hva), pfn !== m.u32("hostZeroPfn"), m.childPfn(child, hva)]).toEqual([pfn, true, 0]);
+  expect(m.forkExit(child)).toBe(HostStatus.Ok);
+  m.protect(hva, PAGE, READ);
+  m.protect(hva, PAGE, READ | WRITE);
+  expect([m.store(hva, 9n, 1), m.pfnOf(hva), m.readByte(file, 0)]).toEqual([HostStatus.Ok, pfn, 9]);
+  const raw = m.u32("hostAllocRaw", m.host, 1);
+  const first = m.remap(raw, 1n, { hva: hva + 2n * PAGE });
+  m.remap(raw + 1, 1n, { hva: first + PAGE });
+  expect(m.u32("hostVmaCount")).toBe(3);
+  expect([m.u32("hostSplitPage", m.host, hva), m.truncate(file, 0), m.pte(first) !== 0n]).toEqual([
+    HostStatus.Invalid,
+    HostStatus.Ok,
+    true,
+  ]);
+});
+
 describe("truncate of a file in the page cache", () => {
   test("unmaps every mapper, its vCPUs included, and frees the pages", () => {
     const m = new FileMachine();
@@ -344,5 +379,40 @@ describe.each(ERAS)("a DAX file, %s", (_era, profile, idle) => {
     expect(m.imbalance).toBe(1);
     expect(() => m.put(pfn)).toThrow();
     expect(m.trap).toBe(Trap.RefcountUnderflow);
+  });
+});
+
+describe.each([
+  ["v5.3", Profile.V5_3, true],
+  ["v5.4", Profile.V5_4, false],
+  ["v6.13", Profile.V6_13, false],
+  ["v6.15", Profile.V6_15, false],
+] as const)("Z02, %s: a guest uses a page of a DAX file", (_name, profile, leaks) => {
+  test("the reference of its fault is put, or keeps file and device for ever", () => {
+    const m = new FileMachine({ build: "lab", profile, without: [Rule.DaxTruncateWaitsIdle] });
+    const device = m.device(0);
+    const file = m.file(1, device);
+    const hva = m.mapFile(file, 1);
+    m.setSlot(0, 0n, 1n, hva);
+    expect(m.guestStore(0n, 1n)).toBe(Outcome.Ok);
+    expect(m.leafPfn(0n)).toBe(m.pageOf(file, 0));
+    m.deleteSlot(0);
+    m.unmap(hva, PAGE, m.host);
+    expect(m.imbalance).toBe(leaks ? 1 : 0);
+    expect(m.destroyFile(file)).toBe(HostStatus.Ok);
+    expect(m.destroyDevice(device)).toBe(leaks ? HostStatus.Busy : HostStatus.Ok);
+  });
+
+  test("truncate waits for a mapping of kvm_vcpu_map, and for no SPTE", () => {
+    const m = new FileMachine({ profile });
+    const file = m.file(1, m.device(0));
+    const hva = m.mapFile(file, 1);
+    m.setSlot(0, 0n, 1n, hva);
+    expect(m.u32("kvmVcpuMap", 0, 0, 0n, 0)).toBe(layout.KvmStatus.Ok);
+    const pins = profile === Profile.V6_13 || profile === Profile.V6_15;
+    expect(m.maybePinned(m.pageOf(file, 0))).toBe(pins);
+    expect(m.truncate(file, 0)).toBe(HostStatus.Busy);
+    expect(m.u32("kvmVcpuUnmap", 0, 0)).toBe(layout.KvmStatus.Ok);
+    expect(m.truncate(file, 0)).toBe(leaks ? HostStatus.Busy : HostStatus.Ok);
   });
 });

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import * as layout from "../../src/core/layout.generated.js";
 import { DIO_HANDLE, FileMachine, FollFlag, PIN, PINNED, PageFlag } from "../file-machine.js";
-import { HostStatus, HUGE, PAGE, READ, Rule, Stat, Trap } from "../host-machine.js";
+import { HostStatus, HUGE, MachineOption, PAGE, READ, Rule, Stat, Trap } from "../host-machine.js";
+import { atEveryAccess } from "../interleaving.js";
 import { Profile } from "../kvm-machine.js";
 
 const LONGTERM = FollFlag.Write | FollFlag.Longterm;
@@ -107,6 +108,87 @@ describe("a pin", () => {
   });
 });
 
+describe("a fork and a pin for writing", () => {
+  /** What must be true of a page that was pinned, or found pinned, around a fork: the parent keeps it to itself. */
+  function check(m: FileMachine, hva: bigint, { pinned, child }: Ends, place: string): void {
+    const shared = m.childPfn(child, hva);
+    if (pinned !== 0) {
+      // A lookup whose pin came after the fork found the entry write-protected, and made the page the parent's own.
+      expect(m.store(hva, 2n, 8, m.host), place).toBe(HostStatus.Ok);
+      expect([m.pfnOf(hva), shared === pinned], place).toEqual([pinned, false]);
+      m.unpin(pinned);
+    }
+    expect(m.frameWord(shared), place).toBe(1n);
+    expect(m.u32("hostForkExit", m.host, child), place).toBe(HostStatus.Ok);
+    expect(m.imbalance, place).toBe(0);
+  }
+  interface Ends {
+    pinned: number;
+    child: number;
+  }
+  const LOOKUPS = {
+    hostPinFast: (raw: FileMachine["raw"], host: number, hva: bigint) =>
+      raw["hostPinFast"]!(host, hva, PINNED),
+    hostPin: (raw: FileMachine["raw"], host: number, hva: bigint) => raw["hostPin"]!(host, hva, PINNED),
+  };
+  const machine = (onAccess: () => void): FileMachine =>
+    new FileMachine({ build: "lab", frames: 64, vmas: 4, onAccess });
+  const prepare = (m: FileMachine): Ends & { hva: bigint } => {
+    const hva = m.map(PAGE, { actor: m.host });
+    m.store(hva, 1n, 8, m.host);
+    return { hva, pinned: 0, child: 0 };
+  };
+  const numberOf = (result: number | bigint): number => Number(BigInt(result) & 0xffff_ffffn);
+
+  test.each(["hostPinFast", "hostPin"] as const)("a fork at any moment of %s", (lookup) => {
+    const outcomes = new Set<boolean>();
+    const places = atEveryAccess({
+      machine,
+      prepare,
+      first: (m, { hva }) => numberOf(LOOKUPS[lookup](m.raw, m.host, hva)),
+      second: (raw, state, m) => void (state.child = numberOf(raw["hostFork"]!(m.host + 1, state.hva, PAGE))),
+      check: (m, state, ended, place) => {
+        outcomes.add(ended !== 0);
+        check(m, state.hva, { child: state.child, pinned: ended }, place);
+      },
+    });
+    expect(places).toBeGreaterThan(4);
+    // The way without a lock gives up wherever the fork comes in between; the other makes a page of its own.
+    expect([...outcomes]).toEqual([lookup === "hostPin"]);
+  });
+
+  test.each(["hostPinFast", "hostPin"] as const)("%s at any moment of a fork", (lookup) => {
+    const outcomes = new Set<boolean>();
+    const places = atEveryAccess({
+      machine,
+      prepare,
+      first: (m, { hva }) => numberOf(m.raw["hostFork"]!(m.host, hva, PAGE)),
+      second: (raw, state, m) => void (state.pinned = numberOf(LOOKUPS[lookup](raw, m.host + 1, state.hva))),
+      check: (m, state, ended, place) => {
+        outcomes.add(state.pinned !== 0);
+        check(m, state.hva, { pinned: state.pinned, child: ended }, place);
+      },
+    });
+    expect(places).toBeGreaterThan(4);
+    expect([...outcomes].sort()).toEqual(lookup === "hostPinFast" ? [false, true] : [true]);
+  });
+});
+
+test("a remapped pfn cannot be pinned, and a page with as many references as it may have neither", () => {
+  const m = new FileMachine({ refcountLimit: 4 });
+  const at = m.remap(m.u32("hostAllocRaw", m.host, 0), 1n);
+  expect([m.pinFast(at), m.pin(at).status]).toEqual([0, HostStatus.Pfnmap]);
+  const hva = m.map(PAGE, { actor: m.host });
+  const { pfn } = m.pin(hva);
+  expect([m.pinFast(hva), m.pin(hva).status, m.refcount(pfn)]).toEqual([
+    0,
+    HostStatus.RefcountLimit,
+    1 + PIN,
+  ]);
+  m.unpin(pfn);
+  expect(m.refcount(pfn)).toBe(1);
+});
+
 describe("direct I/O", () => {
   test("moves bytes between a device and user space, through no page table", () => {
     const m = new FileMachine();
@@ -155,6 +237,15 @@ describe("direct I/O", () => {
     expect([m.u32("hostPincount", m.pfnOf(hva)), m.imbalance]).toEqual([3, 0]);
     m.u32("hostDirectEnd", m.host, handle);
     expect([m.u32("hostPincount", m.pfnOf(hva)), m.imbalance]).toEqual([0, 0]);
+  });
+
+  test("pins of the shared zero page in a transfer are in the books as well", () => {
+    const m = new FileMachine({ options: MachineOption.ZeroPages | MachineOption.SharedZeroPage });
+    const hva = m.map(PAGE, { actor: m.host });
+    const handle = m.u32("hostDirectBegin", m.host, hva, 8, 0);
+    expect(handle).toBeGreaterThanOrEqual(DIO_HANDLE);
+    expect([m.refcount(m.u32("hostZeroPfn")), m.imbalance]).toEqual([1 + PIN, 0]);
+    expect([m.u32("hostDirectEnd", m.host, handle), m.imbalance]).toEqual([HostStatus.Ok, 0]);
   });
 
   test("what cannot be pinned as a whole is not pinned in part", () => {

@@ -65,17 +65,29 @@ describe("a machine", () => {
       profile: "v5.4",
       maxphyaddr: 39,
       spinLimit: 7,
+      prefetch: 0,
+      refcountLimit: 99,
       zeroPages: false,
       poison: true,
       spinOnRetry: true,
       eptAccessedDirty: false,
       page1GB: false,
       hugePages: false,
+      tlbMode: "architectural",
+      sharedZeroPage: true,
       rulesOff: ["SeqChecked", "RangeOfAllOpen"],
     } as const;
     const machine = Machine.create({ ...options, module: "lab" });
     expect(machine.configuration).toEqual(options);
     expect(Machine.attach(machine.memory, "lab").configuration).toEqual(options);
+  });
+
+  test("has an architectural TLB in a lab module only", () => {
+    expect(
+      Machine.create({ frames: 64, module: "lab", tlbMode: "architectural" }).configuration.tlbMode,
+    ).toBe("architectural");
+    refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "architectural" }));
+    refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "lazy" as never }));
   });
 
   test("takes host memory in bytes", () => {

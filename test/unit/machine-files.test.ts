@@ -105,6 +105,21 @@ describe("direct I/O", () => {
   });
 });
 
+test("what has no page to pin, or one with too many references, is refused in words", () => {
+  const { mm, direct } = machine({ refcountLimit: 4 });
+  const raw = mm.allocateRaw(0);
+  const remapped = mm.remapPfn(raw, PAGE);
+  refused("VMA_INVALID", () => direct.pin(remapped));
+  const hva = mm.mmap(PAGE);
+  const { pfn } = direct.pin(hva);
+  refused("LIMIT_REACHED", () => direct.pin(hva));
+  refused("LIMIT_REACHED", () => direct.begin(hva, 1));
+  direct.unpin(pfn);
+  mm.munmap(remapped, PAGE);
+  mm.freeRaw(raw, 0);
+  expect(mm.countImbalances()).toBe(0);
+});
+
 test("a machine with files, a device and a transfer under way is saved, restored and cloned", () => {
   const source = machine({ profile: "v6.15" });
   const device = source.files.createDevice(2);

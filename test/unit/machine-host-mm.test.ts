@@ -175,3 +175,152 @@ describe("reading and writing", () => {
     expect(mm.countImbalances()).toBe(0);
   });
 });
+
+describe("hugetlb", () => {
+  test("is listed as such, in whole pages", () => {
+    const { mm } = machine();
+    const hva = mm.mmap(4 * MIB, { pageSize: "hugetlb" });
+    mm.store(hva, 1);
+    expect(mm.list()).toEqual([
+      { hva, length: BigInt(4 * MIB), protection: "rw", pageSize: "hugetlb", file: null, remapped: null },
+    ]);
+    expect([mm.vmaPageShift(hva), mm.vmaPageShift(hva + BigInt(4 * MIB))]).toEqual([21, null]);
+    expect(mm.mapping(hva)!.shift).toBe(21);
+    refused("ADDRESS_RANGE", () => mm.munmap(hva, PAGE));
+    refused("ADDRESS_RANGE", () => mm.madviseDontneed(hva + 4096n, PAGE));
+    refused("VMA_INVALID", () => mm.splitPage(hva));
+    refused("ADDRESS_UNALIGNED", () => mm.mmap(PAGE, { pageSize: "hugetlb" }));
+    mm.munmap(hva, 2 * MIB);
+    expect(mm.list()[0]!.hva).toBe(hva + BigInt(2 * MIB));
+  });
+
+  test("needs a whole block", () => {
+    const { mm } = machine(256);
+    refused("FRAMES_EXHAUSTED", () => mm.store(mm.mmap(2 * MIB, { pageSize: "hugetlb" }), 1));
+  });
+});
+
+describe("remapped pfns", () => {
+  test("of frames that nobody counts are used, listed, unmapped and freed", () => {
+    const { mm } = machine();
+    const pfn = mm.allocateRaw(1);
+    const hva = mm.remapPfn(pfn, 2 * PAGE, { at: AT });
+    expect(hva).toBe(AT);
+    mm.store(hva + 4096n, 7);
+    expect(mm.load(hva + 4096n)).toBe(7n);
+    expect(mm.mapping(hva + 4096n)).toEqual({
+      pfn: pfn + 1,
+      shift: 12,
+      writable: true,
+      refcount: 0,
+      mapcount: 0,
+    });
+    expect(mm.list()[0]).toMatchObject({ remapped: pfn, protection: "rw", length: 8192n });
+    refused("ADDRESS_RANGE", () => mm.madviseDontneed(hva, PAGE));
+    mm.munmap(hva, 2 * PAGE);
+    refused("USAGE", () => mm.freeRaw(pfn, 0));
+    refused("USAGE", () => mm.freeRaw(pfn, 2));
+    refused("USAGE", () => mm.freeRaw(pfn + 1, 0));
+    mm.freeRaw(pfn, 1);
+    refused("USAGE", () => mm.freeRaw(pfn, 1));
+    refused("USAGE", () => mm.freeRaw(0, 1));
+    refused("USAGE", () => mm.allocateRaw(11));
+    refused("FRAMES_EXHAUSTED", () => machine(64).mm.allocateRaw(10));
+  });
+
+  test("of no frame are the embedder's, and those of read-only entries are read", () => {
+    const { mm } = machine();
+    const device = mm.remapPfn(0xfe000, PAGE);
+    expect(mm.mapping(device)).toEqual({ pfn: 0xfe000, shift: 12, writable: true, refcount: 0, mapcount: 0 });
+    expect(refused("VMA_INVALID", () => mm.load(device)).message).toContain("device");
+    const pfn = mm.allocateRaw();
+    const hva = mm.remapPfn(pfn, PAGE, { writable: false });
+    expect(mm.mapping(hva)).toMatchObject({ writable: false, refcount: 1 });
+    refused("VMA_INVALID", () => mm.store(hva, 1));
+    mm.munmap(hva, PAGE);
+    mm.freeRaw(pfn);
+  });
+
+  test("are refused where they cannot be", () => {
+    const { mm } = Machine.create({ frames: 64, maxphyaddr: 36 });
+    refused("USAGE", () => mm.remapPfn(0, PAGE));
+    refused("USAGE", () => mm.remapPfn(2 ** 24, PAGE));
+    refused("ADDRESS_RANGE", () => mm.remapPfn(2 ** 24 - 1, 2 * PAGE));
+    refused("USAGE", () => mm.remapPfn(1, PAGE, { protection: "r", writable: true }));
+    refused("USAGE", () => mm.remapPfn(1, PAGE, { writable: 1 as unknown as boolean }));
+    refused("FRAMES_EXHAUSTED", () => mm.remapPfn(1, 64 * 2 * MIB));
+    const hva = mm.remapPfn(2 ** 24 - 1, PAGE, { protection: "r" });
+    refused("VMA_INVALID", () => mm.remapPfn(1, PAGE, { at: hva }));
+    refused("VMA_INVALID", () => mm.splitPage(hva));
+  });
+
+  test("a guest's access to one without a frame ends with its address", () => {
+    const m = Machine.create({ frames: 1024 });
+    const hva = m.mm.remapPfn(0xfe000, 2 * PAGE);
+    m.memslots.add({ gpa: 0, hva, length: 2 * PAGE });
+    expect(m.vcpu(0).read(0x1010, 32)).toEqual({ kind: "missing", hpa: 0xfe001010n });
+    expect(m.vcpu(0).write(0x1010, 5n, 32)).toEqual({ kind: "missing", hpa: 0xfe001010n });
+  });
+});
+
+describe("fork, copy-on-write, split", () => {
+  test("the child keeps what it was given, until it exits", () => {
+    const { mm } = machine();
+    const hva = mm.mmap(2 * PAGE);
+    mm.store(hva, 1);
+    const { pfn } = mm.mapping(hva)!;
+    const child = mm.fork(hva, 2 * PAGE);
+    expect(mm.mapping(hva)).toMatchObject({ pfn, writable: false, refcount: 2, mapcount: 2 });
+    mm.store(hva, 2);
+    expect([child.pfnAt(hva + 7n), child.pfnAt(hva + 4096n), mm.mapping(hva)!.pfn === pfn]).toEqual([
+      pfn,
+      null,
+      false,
+    ]);
+    expect(mm.countImbalances()).toBe(0);
+    child.exit();
+    expect(child.pfnAt(hva)).toBeNull();
+    refused("USAGE", () => child.exit());
+    refused("ADDRESS_UNALIGNED", () => mm.fork(hva + 1n, PAGE));
+    refused("ADDRESS_RANGE", () => mm.fork(0, PAGE));
+  });
+
+  test("a large page is split unless somebody has it", () => {
+    const { mm } = machine();
+    const hva = mm.mmap(2 * MIB, { pageSize: "2m" });
+    refused("VMA_INVALID", () => mm.splitPage(hva));
+    mm.store(hva, 1);
+    const child = mm.fork(hva, PAGE);
+    expect(refused("VMA_INVALID", () => mm.splitPage(hva)).message).toContain("holds");
+    child.exit();
+    expect(mm.mapping(hva)!.refcount).toBe(512);
+    mm.splitPage(hva);
+    expect(mm.mapping(hva)).toMatchObject({ shift: 12, refcount: 1, mapcount: 1 });
+    refused("VMA_INVALID", () => mm.splitPage(hva));
+    refused("VMA_INVALID", () => mm.splitPage(0));
+  });
+
+  test("read faults share one page of zeroes where that was asked for", () => {
+    const { mm } = Machine.create({ frames: 1024, sharedZeroPage: true });
+    const hva = mm.mmap(2 * PAGE);
+    mm.populate(hva, 2 * PAGE, "read");
+    const zero = mm.mapping(hva)!;
+    expect(zero).toMatchObject({ writable: false, refcount: 1, mapcount: 0 });
+    expect(mm.mapping(hva + 4096n)).toEqual(zero);
+    mm.store(hva, 1);
+    expect(mm.mapping(hva)).toMatchObject({ writable: true, refcount: 1, mapcount: 1 });
+    expect(mm.load(hva + 4096n)).toBe(0n);
+  });
+
+  test("a machine with a small count says so when it is reached", () => {
+    const { mm } = Machine.create({ frames: 1024, refcountLimit: 2 });
+    const hva = mm.mmap(PAGE);
+    mm.store(hva, 1);
+    const children = [mm.fork(hva, PAGE)];
+    expect(refused("FRAMES_EXHAUSTED", () => children.push(mm.fork(hva, PAGE)))).toBeDefined();
+    expect(refused("LIMIT_REACHED", () => mm.load(hva)).message).toContain("references");
+    children[0]!.exit();
+    expect(mm.load(hva)).toBe(1n);
+    refused("CONFIG_INVALID", () => Machine.create({ refcountLimit: 1 }));
+  });
+});

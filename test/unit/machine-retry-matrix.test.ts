@@ -3,7 +3,7 @@
 // without each. The expectation is written a second time here, from the order of the six events alone.
 import { describe, expect, test } from "vitest";
 import { MM_BASE, MM_NOTIFIERS } from "../../src/core/layout.generated.js";
-import { type FaultStep, type OpenInvalidation, type ProfileName, type RuleName } from "../../src/index.js";
+import { type FaultStep, type OpenInvalidation, type RuleName } from "../../src/index.js";
 import { machineWithSlot, MIB, PAGE } from "./machine-fixture.js";
 
 type Event = "A" | "P" | "Z" | "S" | "G" | "C";
@@ -20,7 +20,8 @@ const ORDERS = merges("APZ", "SGC");
 /** The same with the snapshot after gup. */
 const LATE_SNAPSHOT = merges("APZ", "GSC");
 
-const PROFILES: readonly ProfileName[] = ["v5.4", "v6.13"];
+type Matrix = "v5.4" | "v6.13";
+const PROFILES: readonly Matrix[] = ["v5.4", "v6.13"];
 
 interface Outcome {
   /** What the last step that ran answered. */
@@ -32,7 +33,7 @@ interface Outcome {
 /** Plays one order on a fresh machine. */
 function play(
   order: string,
-  profile: ProfileName,
+  profile: Matrix,
   rulesOff: readonly RuleName[] = [],
 ): Outcome & { leaked: number } {
   const { machine, hva } = machineWithSlot(
@@ -108,7 +109,7 @@ function row(order: string): number {
 }
 
 /** What a fault with all rules answers, from the order alone. */
-function expected(order: string, profile: ProfileName): Outcome {
+function expected(order: string, profile: Matrix): Outcome {
   const answers = (step: FaultStep): Outcome => ({ step, leaf: null });
   if (profile === "v6.13") {
     // The pre-check, before gup.
@@ -135,7 +136,7 @@ describe.each(PROFILES)("%s, all rules", (profile) => {
  * A fault that has the old page (G before P) and installs it after the zap (A before C) leaves a stale leaf. Without a
  * guard these orders pass its check.
  */
-const BREAKS: Partial<Record<RuleName, (order: string, profile: ProfileName) => boolean>> = {
+const BREAKS: Partial<Record<RuleName, (order: string, profile: Matrix) => boolean>> = {
   CountChecked: (order) => before(order, "C", "Z"),
   // The pre-check of v6.13 still finds the count raised, if gup comes while the invalidation is open.
   SeqChecked: (order, profile) => before(order, "Z", "C") && !(profile === "v6.13" && open(order, "G")),
@@ -144,7 +145,7 @@ const BREAKS: Partial<Record<RuleName, (order: string, profile: ProfileName) => 
 };
 
 /** Rows that the matrix says break; on v6.13 the pre-check, made before gup, hides row 2 from a sequential driver. */
-const ROWS: Partial<Record<RuleName, Record<ProfileName, number[]>>> = {
+const ROWS: Partial<Record<RuleName, Record<Matrix, number[]>>> = {
   CountChecked: { "v5.4": [3, 5], "v6.13": [3, 5] },
   SeqChecked: { "v5.4": [2, 4], "v6.13": [4] },
   SeqRaisedInEnd: { "v5.4": [2], "v6.13": [] },
@@ -201,7 +202,7 @@ describe.each(PROFILES)("%s, without", (profile) => {
 
 describe("which invalidations concern a fault", () => {
   function commitDuring(
-    profile: ProfileName,
+    profile: Matrix,
     at: "same page" | "other page" | "no slot",
     ends: boolean,
   ): FaultStep {

@@ -125,7 +125,7 @@ describe("refused input", () => {
     expect(words.length).toBeGreaterThan(20);
     for (const [, offset] of words) {
       const at = header + (offset as number) - layout.HEADER_BASE;
-      const changed = seal((_, view) => view.setUint32(at, view.getUint32(at, true) ^ 0x4000_0000, true));
+      const changed = seal((_, view) => view.setUint32(at, view.getUint32(at, true) ^ 0xc000_0000, true));
       refused("SAVE_INVALID", () => Machine.restore(changed));
     }
   });

@@ -1,0 +1,319 @@
+/** Explores a scenario: brings it to its start, chooses the search, confirms and shortens what it finds. */
+
+import { PROFILES, type ProfileName } from "../core/profiles.js";
+import { isRuleName, type RuleName } from "../core/rules.js";
+import { GuestMmuError } from "../errors.js";
+import { type Checker } from "../invariants/checker.js";
+import { CHECKERS } from "../invariants/index.js";
+import { Automata, Reclassified, Split } from "./automata.js";
+import { type ExploredBuild } from "./core.js";
+import { Ghosts } from "./ghosts.js";
+import { nameOf } from "./names.js";
+import { Replay, type Replayed } from "./replay.js";
+import { type Scenario } from "./scenario.js";
+import { Search, type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./search.js";
+import { Setup } from "./setup.js";
+import { shortest } from "./shortest.js";
+import { tokenOf } from "./token.js";
+import { type Trace } from "./trace.js";
+import { warmUp } from "./walk.js";
+
+/** How a scenario is explored. What is left out has a default. */
+export interface ExploreOptions {
+  /** Protocol rules of a kernel. Default "v6.13". */
+  readonly profile?: ProfileName;
+  /** Rules that do not hold. */
+  readonly without?: readonly RuleName[];
+  /** "release" explores the shipped module: no rule can be left out, and no events are told. Default "lab". */
+  readonly build?: ExploredBuild;
+  /** Who watches. Default: every checker of `CHECKERS`; of a release build, none. */
+  readonly checkers?: readonly Checker[];
+  /** States after which the search gives up. Default 50,000,000 (about 1 GiB of memory). */
+  readonly maxStates?: number;
+  /** Steps of one execution. Default 100,000. */
+  readonly maxDepth?: number;
+  /** Milliseconds. Default 600,000. */
+  readonly maxTime?: number;
+  /** Stop at the first violation (default), or collect one of each. */
+  readonly all?: boolean;
+  /** Look for the shortest violation once one is found. Default true. */
+  readonly shorten?: boolean;
+  /** Let one local state stand for all that behave alike. Default false. */
+  readonly merge?: boolean;
+  /** Start of random sequences. Default 1. */
+  readonly seed?: number;
+  /** Called now and then; returns true to stop. */
+  readonly progress?: (report: ExploreProgress) => boolean;
+}
+
+/** How far an exploration is. */
+export interface ExploreProgress {
+  readonly phase: "learning" | "searching" | "shortening";
+  readonly states: number;
+  readonly steps: number;
+  readonly ends: number;
+  readonly depth: number;
+  readonly milliseconds: number;
+}
+
+/** What an exploration came to. */
+export interface Verdict {
+  readonly scenario: string;
+  readonly profile: ProfileName;
+  readonly without: readonly RuleName[];
+  readonly build: ExploredBuild;
+  readonly model: "sc";
+  readonly verdict: "holds" | "violated" | "inconclusive";
+  /** Which limit made it inconclusive. */
+  readonly limit: SearchResult["limit"];
+  readonly violations: readonly Counterexample[];
+  /** Outcomes of finished executions, with the number of different final states of each. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly states: number;
+  readonly steps: number;
+  /** Ends of executions met. */
+  readonly ends: number;
+  readonly depth: number;
+  readonly cells: number;
+  readonly localStates: number;
+  /** Steps run in the core; all others were looked up. */
+  readonly runs: number;
+  readonly milliseconds: number;
+  readonly bytes: number;
+}
+
+/** A violation, as short as it can be, confirmed in the core without tables. */
+export interface Counterexample {
+  readonly kind: Violation["kind"];
+  readonly name: string;
+  readonly says: string;
+  /** True if it is known that no execution with fewer changes of the running actor shows it. */
+  readonly shortest: boolean;
+  readonly switches: number;
+  readonly token: string;
+  readonly trace: Trace;
+}
+
+const DEFAULTS = { maxStates: 50_000_000, maxDepth: 100_000, maxTime: 600_000 } as const;
+/** States looked at for a shorter violation. */
+const SHORTEST_NODES = 400_000;
+/** Executions at random before a search, so that it knows which words are shared. */
+const WARM_UP = 200;
+
+function checked(options: ExploreOptions): Required<Omit<ExploreOptions, "progress">> {
+  const { profile = "v6.13", without = [], build = "lab" } = options;
+  const usage = (message: string, hint: string): GuestMmuError =>
+    new GuestMmuError("USAGE", { message, hint });
+  if (!Object.hasOwn(PROFILES, profile))
+    throw usage(
+      `There is no profile ${JSON.stringify(profile)}.`,
+      `Use ${Object.keys(PROFILES).join(", ")}.`,
+    );
+  for (const rule of without) {
+    if (!isRuleName(rule))
+      throw usage(`There is no rule ${JSON.stringify(rule)}.`, "`guestmmu rules` lists them.");
+  }
+  if (build === "release" && without.length > 0)
+    throw usage("The release module has its rules built in.", "Leave rules out with the lab build.");
+  return {
+    profile,
+    without,
+    build,
+    checkers: options.checkers ?? (build === "lab" ? CHECKERS : []),
+    maxStates: options.maxStates ?? DEFAULTS.maxStates,
+    maxDepth: options.maxDepth ?? DEFAULTS.maxDepth,
+    maxTime: options.maxTime ?? DEFAULTS.maxTime,
+    all: options.all ?? false,
+    shorten: options.shorten ?? true,
+    merge: options.merge ?? false,
+    seed: options.seed ?? 1,
+  };
+}
+
+/** Explores every interleaving of a scenario. Throws `USAGE` or `CONFIG_INVALID` for what cannot be explored. */
+export function explore(scenario: Scenario, options: ExploreOptions = {}): Verdict {
+  return new Exploration(scenario, checked(options), options.progress).run();
+}
+
+class Exploration {
+  readonly #options: ReturnType<typeof checked>;
+  readonly #progress: ExploreOptions["progress"];
+  readonly #setup: Setup;
+  readonly #ghosts: Ghosts;
+  readonly #automata: Automata;
+  readonly #final: FinalCheck;
+  readonly #began = performance.now();
+  #initial: readonly number[] = [];
+
+  constructor(scenario: Scenario, options: ReturnType<typeof checked>, progress: ExploreOptions["progress"]) {
+    this.#options = options;
+    this.#progress = progress;
+    this.#setup = new Setup(scenario, options);
+    this.#ghosts = new Ghosts(options.checkers, this.#setup.facts);
+    const { actors, ground } = this.#setup;
+    this.#automata = new Automata(actors, ground, this.#ghosts);
+    this.#final = (state) => {
+      const automata = this.#automata;
+      this.#setup.enter(automata, state);
+      return this.#setup.judge(
+        automata.histories.map((histories, a) => histories.results(automata.local[state[a]!]!.history)),
+      );
+    };
+  }
+
+  readonly #describe = (address: number): string => nameOf(this.#setup.facts.layout, address, 4);
+
+  run(): Verdict {
+    const initial = this.#ghosts.initial(this.#setup.events);
+    const atStart = initial.find((ghost) => ghost < 0);
+    if (atStart !== undefined) {
+      const { name, says } = this.#ghosts.findings[~atStart]!;
+      throw new GuestMmuError("USAGE", {
+        message: `Scenario ${this.#setup.scenario.name}: before anybody acts, ${name} objects: ${says}.`,
+        hint: "The set-up of a scenario has to leave a machine that is in order.",
+      });
+    }
+    this.#initial = initial;
+    this.#learn();
+    const result = this.#repeat(() => this.#search());
+    const violations = result.violations.map((violation) => this.#confirm(violation));
+    const { scenario } = this.#setup;
+    const { profile, without, build } = this.#options;
+    return {
+      scenario: scenario.name,
+      profile,
+      without,
+      build,
+      model: "sc",
+      verdict: violations.length > 0 ? "violated" : result.limit === null ? "holds" : "inconclusive",
+      limit: result.limit,
+      violations,
+      outcomes: Object.fromEntries([...result.outcomes].sort()),
+      states: result.states,
+      steps: result.steps,
+      ends: result.ends,
+      depth: result.depth,
+      cells: this.#automata.cells.length,
+      localStates: this.#automata.local.length,
+      runs: this.#automata.runs,
+      milliseconds: performance.now() - this.#began,
+      bytes: result.bytes,
+    };
+  }
+
+  /** Learns which words are shared, and what the actors do, from executions at random. */
+  #learn(): void {
+    const automata = this.#automata;
+    while (true) {
+      try {
+        automata.begin(this.#initial);
+        warmUp(automata, WARM_UP, this.#options.seed);
+        break;
+      } catch (error) {
+        if (!(error instanceof Reclassified)) throw error;
+      }
+    }
+    if (this.#options.merge) automata.merge();
+  }
+
+  /** Does it again as long as something turns out to be otherwise than it was taken for. */
+  #repeat<T>(body: () => T): T {
+    while (true) {
+      try {
+        return body();
+      } catch (error) {
+        if (error instanceof Split) this.#automata.merge();
+        else if (error instanceof Reclassified) this.#learn();
+        else throw error;
+      }
+    }
+  }
+
+  #search(): SearchResult {
+    const { maxStates, maxDepth, maxTime, all } = this.#options;
+    const left = maxTime - (performance.now() - this.#began);
+    const limits: SearchLimits = { maxStates, maxDepth, maxTime: Math.max(0, left) };
+    const progress = (search: Search): boolean => this.#tell("searching", search);
+    const search = new Search(
+      this.#automata,
+      { limits, stopAtFirst: !all, final: this.#final, progress },
+      this.#describe,
+    );
+    return search.run(this.#automata.start);
+  }
+
+  #tell(phase: ExploreProgress["phase"], { states, steps, ends, depth }: Search): boolean {
+    const milliseconds = performance.now() - this.#began;
+    return this.#progress?.({ phase, states, steps, ends, depth, milliseconds }) ?? false;
+  }
+
+  /** Shortens a violation and runs it in the core. */
+  #confirm(violation: Violation): Counterexample {
+    let best = violation;
+    let isShortest = false;
+    if (this.#options.shorten) {
+      const found = this.#repeat(() =>
+        shortest(this.#automata, this.#automata.start, {
+          maxNodes: SHORTEST_NODES,
+          maxSwitches: Infinity,
+          final: this.#final,
+          describe: this.#describe,
+          name: this.#options.all ? violation.name : "",
+        }),
+      );
+      if (found.violation) {
+        best = found.violation;
+        isShortest = found.complete;
+      }
+    }
+    // An actor's way to its first step is nobody else's business: it reads better where the step is. A checker may have
+    // objected to its having begun early, though.
+    let replayed = this.#replay(best, false);
+    if (replayed.end.name !== best.name) replayed = this.#replay(best, true);
+    if (replayed.end.kind === "done" || replayed.end.name !== best.name) {
+      throw new GuestMmuError("CORE_TRAP", {
+        message: `${best.name} was found in the tables, and the core ends the same schedule otherwise: ${replayed.end.kind} ${replayed.end.name} (${replayed.end.says}).`,
+        hint: "This is a defect of the explorer: please report it.",
+      });
+    }
+    return this.#counterexample(replayed, isShortest);
+  }
+
+  #replay(violation: Violation, early: boolean): Replayed {
+    const automata = this.#automata;
+    const replay = new Replay(this.#setup, this.#options.checkers, (address, length) =>
+      automata.suspends(address, length),
+    );
+    if (early) replay.begin();
+    for (const { actor, way } of violation.schedule) if (!replay.ended) replay.step(actor, way);
+    return replay.finish(this.#describe);
+  }
+
+  #counterexample(replayed: Replayed, isShortest: boolean): Counterexample {
+    const { scenario, actors, facts, explored } = this.#setup;
+    const { profile, without } = this.#options;
+    const token = tokenOf({
+      hash: explored.hash,
+      scenario: scenario.name,
+      profile,
+      model: "sc",
+      without,
+      stretches: replayed.stretches,
+    });
+    const { kind, name, says } = replayed.end;
+    const switches = replayed.stretches.length - 1;
+    const trace: Trace = {
+      scenario: scenario.name,
+      profile,
+      model: "sc",
+      rulesOff: without,
+      actors: actors.map(({ name, kind, index }) => ({ name, kind, index })),
+      accesses: replayed.accesses,
+      end: replayed.end,
+      layout: facts.layout,
+      switches,
+      repeat: `guestmmu explore --replay ${token}`,
+    };
+    return { kind: kind as Violation["kind"], name, says, shortest: isShortest, switches, token, trace };
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * Depth-first search of every state that the actors can reach, each once: exhaustive, with state matching. The automata
+ * say what a step does; a state is recognised by a 64-bit fingerprint, kept up to date by what each step changes.
+ */
+
+import { type Automata, Kind } from "./automata.js";
+import { type Finding } from "./ghosts.js";
+import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
+
+/** One step of a schedule: who, and which of the ways that he had. */
+export interface Move {
+  readonly actor: number;
+  readonly way: number;
+}
+
+/** Something that must not be, and how it came about. */
+export interface Violation extends Finding {
+  readonly kind: "violation" | "trap" | "deadlock" | "livelock";
+  readonly schedule: readonly Move[];
+}
+
+/** When to stop. */
+export interface SearchLimits {
+  readonly maxStates: number;
+  readonly maxDepth: number;
+  /** Milliseconds. */
+  readonly maxTime: number;
+}
+
+/** Judges the end of an execution, every actor done. */
+export type FinalCheck = (state: Int32Array) => {
+  readonly outcome: string;
+  readonly finding: Finding | null;
+};
+
+export interface SearchOptions {
+  readonly limits: SearchLimits;
+  /** Stop at the first violation; else each finding is kept once, with the schedule that was met first. */
+  readonly stopAtFirst: boolean;
+  readonly final: FinalCheck;
+  /** Called now and then; returns true to stop. */
+  readonly progress?: (search: Search) => boolean;
+}
+
+/** What a search found out. */
+export interface SearchResult {
+  /** Null: all was seen. Else the limit that ended it. */
+  readonly limit: "states" | "depth" | "time" | "stopped" | null;
+  readonly violations: readonly Violation[];
+  readonly outcomes: ReadonlyMap<string, number>;
+  readonly states: number;
+  readonly steps: number;
+  /** Ends of executions met (every actor done, blocked or stopped). */
+  readonly ends: number;
+  readonly depth: number;
+  /** Cycles among states: executions that need not end. */
+  readonly cycles: number;
+  readonly bytes: number;
+}
+
+const PROGRESS_STEPS = 1 << 14;
+
+/** Where a search is: the state, and how to go back. */
+export class Position {
+  readonly state: Int32Array;
+  low = 0;
+  high = 0;
+  readonly #automata: Automata;
+  readonly #ghostsAt: number;
+  /** Ghost changes, as index and old value. */
+  readonly #undo = new Ints();
+
+  constructor(automata: Automata, state: Int32Array) {
+    this.#automata = automata;
+    this.#ghostsAt = automata.ghostsAt;
+    this.state = state.slice();
+    for (let i = 0; i < state.length; i++) {
+      this.low ^= mixLow(i, state[i]!);
+      this.high ^= mixHigh(i, state[i]!);
+    }
+  }
+
+  /** Takes a transition. Returns the number of a finding of a checker, or -1. */
+  take(t: number): number {
+    const automata = this.#automata;
+    const { state } = this;
+    const index = automata.index.data;
+    const after = automata.after.data;
+    const end = automata.first.data[t + 1]!;
+    for (let i = automata.first.data[t]!; i < end; i++) state[index[i]!] = after[i]!;
+    this.low ^= automata.hashLow.data[t]!;
+    this.high ^= automata.hashHigh.data[t]!;
+    const list = automata.events.data[t]!;
+    return list === 0 ? -1 : this.tell(list);
+  }
+
+  /** Tells the checkers a list of events. Returns the number of a finding, or -1. */
+  tell(list: number): number {
+    const { ghosts } = this.#automata;
+    const { state } = this;
+    let finding = -1;
+    for (const k of ghosts.listeners(list)) {
+      const at = this.#ghostsAt + k;
+      const before = state[at]!;
+      const after = ghosts.successor(k, list, before);
+      if (after === before) continue;
+      if (after < 0) {
+        if (finding < 0) finding = ~after;
+        continue;
+      }
+      this.#undo.push(at);
+      this.#undo.push(before);
+      state[at] = after;
+      this.low ^= mixLow(at, before) ^ mixLow(at, after);
+      this.high ^= mixHigh(at, before) ^ mixHigh(at, after);
+    }
+    return finding;
+  }
+
+  /** Where the list of ghost changes stands now. */
+  get mark(): number {
+    return this.#undo.length;
+  }
+
+  /** Takes a transition back; `mark` is what it was before it. */
+  back(t: number, mark: number): void {
+    const automata = this.#automata;
+    const { state } = this;
+    const undo = this.#undo.data;
+    for (let i = this.#undo.length - 2; i >= mark; i -= 2) {
+      const at = undo[i]!;
+      const before = undo[i + 1]!;
+      this.low ^= mixLow(at, before) ^ mixLow(at, state[at]!);
+      this.high ^= mixHigh(at, before) ^ mixHigh(at, state[at]!);
+      state[at] = before;
+    }
+    this.#undo.length = mark;
+    const index = automata.index.data;
+    const before = automata.before.data;
+    for (let i = automata.first.data[t + 1]! - 1, first = automata.first.data[t]!; i >= first; i--) {
+      state[index[i]!] = before[i]!;
+    }
+    this.low ^= automata.hashLow.data[t]!;
+    this.high ^= automata.hashHigh.data[t]!;
+  }
+}
+
+/** The actor that has to act next, if one is inside a step of hardware; else -1. */
+export function forcedActor(automata: Automata, state: Int32Array): number {
+  const forced = automata.forced.data;
+  for (let a = 0; a < automata.actors.length; a++) {
+    if (forced[state[a]!] === 1 && automata.enabled(state, a)) return a;
+  }
+  return -1;
+}
+
+/** What is wrong with a state in which nobody can act: null if every actor is done. */
+export function deadlockIn(
+  automata: Automata,
+  state: Int32Array,
+  describe: (address: number) => string,
+): Finding | null {
+  const waiting = automata.actors.flatMap((_, a) => {
+    const local = automata.local[state[a]!]!;
+    if (local.kind !== Kind.Sleep) return [];
+    return [`actor ${a} waits for ${describe(local.suspension!.address)}`];
+  });
+  return waiting.length === 0 ? null : { name: "deadlock", says: waiting.join("; ") };
+}
+
+export class Search {
+  readonly #automata: Automata;
+  readonly #options: SearchOptions;
+  readonly #describe: (address: number) => string;
+  readonly #visited: Fingerprints;
+  readonly #violations: Violation[] = [];
+  readonly #outcomes = new Map<string, number>();
+  states = 0;
+  steps = 0;
+  ends = 0;
+  cycles = 0;
+  deepest = 0;
+  depth = 0;
+
+  constructor(automata: Automata, options: SearchOptions, describe: (address: number) => string) {
+    this.#automata = automata;
+    this.#options = options;
+    this.#describe = describe;
+    this.#visited = new Fingerprints(options.limits.maxStates);
+  }
+
+  /** Searches from a start state. Throws `Reclassified` if what was learned turns out to be void. */
+  run(start: { readonly state: Int32Array; readonly events: readonly number[] }): SearchResult {
+    const automata = this.#automata;
+    const { limits, stopAtFirst, progress } = this.#options;
+    const n = automata.actors.length;
+    const position = new Position(automata, start.state);
+    const deadline = performance.now() + limits.maxTime;
+    const most = limits.maxDepth;
+    // One row for each state on the path: the next actor and way to try, and how its own state was reached.
+    const actorAt = new Uint8Array(most + 2);
+    const wayAt = new Int32Array(most + 2);
+    const forcedAt = new Int8Array(most + 2);
+    const movesAt = new Uint8Array(most + 2);
+    const takenAt = new Int32Array(most + 2);
+    const markAt = new Int32Array(most + 2);
+    const moverAt = new Uint8Array(most + 2);
+    const moverWayAt = new Int32Array(most + 2);
+    let limit: SearchResult["limit"] = null;
+    let depth = 0;
+
+    const found = (kind: Violation["kind"], finding: Finding, moves: number): boolean => {
+      const known = this.#violations.some((v) => v.name === finding.name && v.says === finding.says);
+      if (!known) {
+        const schedule = Array.from({ length: moves }, (_, i) => ({
+          actor: moverAt[i]!,
+          way: moverWayAt[i]!,
+        }));
+        this.#violations.push({ kind, ...finding, schedule });
+      }
+      return stopAtFirst;
+    };
+
+    for (const list of start.events) {
+      const finding = list === 0 ? -1 : position.tell(list);
+      if (finding >= 0) found("violation", automata.ghosts.findings[finding]!, 0);
+    }
+    this.#visited.add(position.low, position.high);
+    this.states = 1;
+    forcedAt[0] = forcedActor(automata, position.state);
+    let stop = this.#violations.length > 0 && stopAtFirst;
+
+    while (!stop) {
+      let a = actorAt[depth]!;
+      const only = forcedAt[depth]!;
+      if (only >= 0 && a < only) actorAt[depth] = a = only;
+      if (a >= n || (only >= 0 && a > only)) {
+        if (movesAt[depth] === 0) stop = this.#end(position.state, depth, found);
+        if (depth === 0) break;
+        depth--;
+        position.back(takenAt[depth]!, markAt[depth]!);
+        continue;
+      }
+      if (!automata.enabled(position.state, a)) {
+        actorAt[depth]!++;
+        wayAt[depth] = 0;
+        continue;
+      }
+      const way = wayAt[depth]!;
+      if (way + 1 < automata.ways(position.state, a)) wayAt[depth] = way + 1;
+      else {
+        actorAt[depth]!++;
+        wayAt[depth] = 0;
+      }
+      movesAt[depth] = 1;
+      const t = automata.transition(position.state, a, way);
+      const mark = position.mark;
+      const finding = position.take(t);
+      moverAt[depth] = a;
+      moverWayAt[depth] = way;
+      this.steps++;
+      if (finding >= 0) {
+        stop = found("violation", automata.ghosts.findings[finding]!, depth + 1);
+        this.ends++;
+        position.back(t, mark);
+        continue;
+      }
+      const local = position.state[a]!;
+      if (automata.kind.data[local] === Kind.Trapped) {
+        stop = found("trap", { name: "trap", says: automata.local[local]!.message }, depth + 1);
+        this.ends++;
+        position.back(t, mark);
+        continue;
+      }
+      const slot = this.#visited.add(position.low, position.high);
+      if (slot < 0) {
+        position.back(t, mark);
+      } else {
+        this.states++;
+        takenAt[depth] = t;
+        markAt[depth] = mark;
+        depth++;
+        if (depth > this.deepest) this.deepest = depth;
+        actorAt[depth] = 0;
+        wayAt[depth] = 0;
+        movesAt[depth] = 0;
+        forcedAt[depth] = forcedActor(automata, position.state);
+        if (depth >= most) {
+          limit = "depth";
+          depth--;
+          position.back(takenAt[depth]!, markAt[depth]!);
+        } else if (this.#visited.full) {
+          limit = "states";
+          break;
+        }
+      }
+      if (this.steps % PROGRESS_STEPS === 0) {
+        this.depth = depth;
+        if (performance.now() > deadline) limit = "time";
+        else if (progress?.(this)) limit = "stopped";
+        if (limit === "time" || limit === "stopped") break;
+      }
+    }
+    return {
+      limit,
+      violations: this.#violations,
+      outcomes: this.#outcomes,
+      states: this.states,
+      steps: this.steps,
+      ends: this.ends,
+      depth: this.deepest,
+      cycles: this.cycles,
+      bytes: this.#visited.bytes,
+    };
+  }
+
+  /** Nobody can act any more: the end of an execution, or a deadlock. */
+  #end(
+    state: Int32Array,
+    moves: number,
+    found: (kind: Violation["kind"], finding: Finding, moves: number) => boolean,
+  ): boolean {
+    this.ends++;
+    const automata = this.#automata;
+    const deadlock = deadlockIn(automata, state, this.#describe);
+    if (deadlock) return found("deadlock", deadlock, moves);
+    const { ghosts } = automata;
+    for (let k = 0; k < ghosts.count; k++) {
+      const finding = ghosts.final(k, state[automata.ghostsAt + k]!);
+      if (finding >= 0) return found("violation", ghosts.findings[finding]!, moves);
+    }
+    const { outcome, finding } = this.#options.final(state);
+    this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
+    return finding ? found("violation", finding, moves) : false;
+  }
+}

@@ -1,0 +1,258 @@
+/** A scenario made ready: its machine brought to the start of the race, the explored core bound to the same memory. */
+
+import { ABI, LAB_ABI } from "../core/abi.js";
+import {
+  ACTOR_FAULT,
+  ACTOR_GATHER,
+  ACTOR_POOL,
+  ACTOR_SIZE,
+  ACTOR_STATS,
+  ACTOR_WALK,
+  ACTOR_CPU,
+  FAULT_MANAGED,
+  FAULT_ROOT,
+  HEADER_OFFSET_ACTORS_BASE,
+  HEADER_OFFSET_BATCHES_BASE,
+  HEADER_OFFSET_FILES_BASE,
+  HEADER_OFFSET_FILE_PAGES,
+  HEADER_OFFSET_FRAMES_BASE,
+  HEADER_OFFSET_FRAME_COUNT,
+  HEADER_OFFSET_HISTOGRAMS_BASE,
+  HEADER_OFFSET_HOST_COUNT,
+  HEADER_OFFSET_PAGES_BASE,
+  HEADER_OFFSET_SIZE,
+  HEADER_OFFSET_SLOTS_BASE,
+  HEADER_OFFSET_SLOT_MAX,
+  HEADER_OFFSET_TLB_ENTRIES,
+  HEADER_OFFSET_TLBS_BASE,
+  HEADER_OFFSET_TLB_LARGE_ENTRIES,
+  HEADER_OFFSET_VCPU_COUNT,
+  HEADER_OFFSET_VMAS_BASE,
+  HEADER_OFFSET_WALK_CACHES_BASE,
+  type Note,
+} from "../core/layout.generated.js";
+import { PROFILES, type ProfileName } from "../core/profiles.js";
+import { type RuleName } from "../core/rules.js";
+import { GuestMmuError } from "../errors.js";
+import { ACCESS, type CheckedEvent, type MachineFacts } from "../invariants/checker.js";
+import { Machine } from "../machine/machine.js";
+import { type Automata, type Ground } from "./automata.js";
+import { exploredModule, type ExploredBuild, type ExploredModule } from "./core.js";
+import { type Finding } from "./ghosts.js";
+import { type CallResult } from "./program.js";
+import { Runner } from "./runner.js";
+import { SMALL_MACHINE, type Scenario, type ScenarioActor } from "./scenario.js";
+import { type MachineLayout } from "./trace.js";
+
+/** How a scenario is set up. */
+export interface SetupOptions {
+  readonly profile: ProfileName;
+  readonly without: readonly RuleName[];
+  readonly build: ExploredBuild;
+}
+
+/** A scenario ready to be explored. */
+export class Setup {
+  readonly scenario: Scenario;
+  readonly options: SetupOptions;
+  readonly explored: ExploredModule;
+  readonly machine: Machine;
+  readonly actors: readonly ScenarioActor[];
+  readonly ground: Ground;
+  readonly facts: MachineFacts;
+  /** Events of the set-up: from an empty machine to the start. */
+  readonly events: readonly CheckedEvent[];
+  readonly #prepared: unknown;
+  readonly #bytes: Uint8Array;
+  readonly #start: Uint8Array;
+  #quiet = false;
+
+  constructor(scenario: Scenario, options: SetupOptions) {
+    this.scenario = scenario;
+    this.options = options;
+    this.explored = exploredModule(options.build);
+    const events: CheckedEvent[] = [];
+    const host = scenario.machine?.vcpus ?? SMALL_MACHINE.vcpus;
+    this.machine = Machine.create({
+      ...SMALL_MACHINE,
+      ...scenario.machine,
+      profile: options.profile,
+      rulesOff: options.without,
+      module: options.build,
+      labImports: {
+        note: (kind, a, b) => {
+          if (!this.#quiet) events.push(eventOf(kind, host, a, b));
+        },
+      },
+    });
+    this.#prepared = scenario.setup(this.machine);
+    this.#quiet = true;
+    this.actors = scenario.actors(this.#prepared, this.machine);
+    this.events = events;
+    checkActors(scenario, this.actors, host + (scenario.machine?.hostThreads ?? SMALL_MACHINE.hostThreads));
+
+    const memory = this.machine.memory as WebAssembly.Memory;
+    const bare = layoutOf(new DataView(memory.buffer));
+    const runner = new Runner(this.explored, memory, bare.size, { ...ABI, ...LAB_ABI });
+    this.#bytes = new Uint8Array(memory.buffer, 0, bare.size);
+    this.#start = this.#bytes.slice();
+    this.facts = {
+      layout: bare,
+      profile: options.profile,
+      switches: PROFILES[options.profile].switches,
+      rulesOff: options.without,
+      slots: this.machine.memslots.list().map(({ id, gpa, hva, length }) => ({
+        id,
+        baseGfn: gpa >> 12n,
+        npages: length >> 12n,
+        hva,
+      })),
+    };
+    const { sites } = this.explored;
+    this.ground = {
+      runner,
+      base: runner.words.slice(0, bare.size >>> 2),
+      ignored: wordsOfActors(bare, ACTOR_STATS, ACTOR_WALK),
+      scratch: scratchWords(bare),
+      internal: internalWords(bare),
+      isAtomic: (site) => sites[site]?.atomic ?? true,
+      watchedFrom: bare.pagesBase,
+    };
+  }
+
+  /** Puts the memory of the machine back as it was at the start. */
+  restore(): void {
+    this.#bytes.set(this.#start);
+  }
+
+  /** Brings the memory to a state of the automata. */
+  enter(automata: Automata, state: Int32Array): void {
+    const { words } = this.ground.runner;
+    const n = this.actors.length;
+    automata.cells.forEach((word, i) => (words[word] = state[2 * n + i]!));
+    for (let a = 0; a < n; a++) {
+      const { own } = automata.local[state[a]!]!;
+      for (let i = 0; i < own.length; i += 2) words[own[i]!] = own[i + 1]!;
+    }
+  }
+
+  /** Judges the machine as it is now, every actor done; leaves the memory as at the start. */
+  judge(results: readonly (readonly CallResult[])[]): { outcome: string; finding: Finding | null } {
+    const { scenario, machine } = this;
+    const named = Object.fromEntries(this.actors.map(({ name }, i) => [name, results[i]!]));
+    try {
+      const { outcome, objection } = scenario.judge?.({
+        machine,
+        setup: this.#prepared,
+        results: named,
+      }) ?? { outcome: "done" };
+      if (objection !== undefined) return { outcome, finding: { name: scenario.name, says: objection } };
+      if (scenario.balanced === false) return { outcome, finding: null };
+      machine.unloadGuest();
+      const wrong = machine.mm.countImbalances();
+      const says = `the books do not balance: ${wrong} counts differ from what the tables say`;
+      return { outcome, finding: wrong === 0 ? null : { name: "balance", says } };
+    } catch (error) {
+      if (!(error instanceof GuestMmuError)) throw error;
+      return { outcome: "error", finding: { name: "ending", says: error.message.replace(/\.$/, "") } };
+    } finally {
+      this.restore();
+    }
+  }
+}
+
+/** An event as checkers see it. */
+export function eventOf(kind: number, actor: number, a: bigint, b: bigint): CheckedEvent {
+  return {
+    kind: (kind & 0xff) as Note,
+    actor,
+    sub: (kind >>> 8) & 0xff,
+    detail: (kind >>> 16) & 0xffff,
+    a: BigInt.asUintN(64, a),
+    b: BigInt.asUintN(64, b),
+  };
+}
+
+/** An access as checkers see it. */
+export function accessEvent(
+  actor: number,
+  address: number,
+  size: number,
+  atomic: boolean,
+  write: boolean,
+): CheckedEvent {
+  const b = BigInt((size << 2) | (atomic ? 2 : 0) | (write ? 1 : 0));
+  return { kind: ACCESS, actor, sub: 0, detail: 0, a: BigInt(address), b };
+}
+
+function checkActors(scenario: Scenario, actors: readonly ScenarioActor[], blocks: number): void {
+  const misuse = (message: string, hint: string): never => {
+    throw new GuestMmuError("USAGE", { message: `Scenario ${scenario.name}: ${message}`, hint });
+  };
+  if (actors.length === 0 || actors.length > 16) misuse(`${actors.length} actors.`, "Give it 1 to 16.");
+  const indices = new Set<number>();
+  const names = new Set<string>();
+  for (const { name, index } of actors) {
+    if (!Number.isInteger(index) || index < 0 || index >= blocks)
+      misuse(
+        `${name} acts as ${index}, and the machine has ${blocks} actors.`,
+        "Raise vcpus or hostThreads.",
+      );
+    if (indices.has(index)) misuse(`two actors act as ${index}.`, "Give each a block of its own.");
+    if (names.has(name)) misuse(`two actors are called ${name}.`, "Give each a name of its own.");
+    indices.add(index);
+    names.add(name);
+  }
+}
+
+function layoutOf(view: DataView): MachineLayout {
+  const word = (offset: number): number => view.getUint32(offset, true);
+  return {
+    actorsBase: word(HEADER_OFFSET_ACTORS_BASE),
+    histogramsBase: word(HEADER_OFFSET_HISTOGRAMS_BASE),
+    slotsBase: word(HEADER_OFFSET_SLOTS_BASE),
+    vmasBase: word(HEADER_OFFSET_VMAS_BASE),
+    filesBase: word(HEADER_OFFSET_FILES_BASE),
+    tlbsBase: word(HEADER_OFFSET_TLBS_BASE),
+    walkCachesBase: word(HEADER_OFFSET_WALK_CACHES_BASE),
+    batchesBase: word(HEADER_OFFSET_BATCHES_BASE),
+    pagesBase: word(HEADER_OFFSET_PAGES_BASE),
+    framesBase: word(HEADER_OFFSET_FRAMES_BASE),
+    frameCount: word(HEADER_OFFSET_FRAME_COUNT),
+    vcpuCount: word(HEADER_OFFSET_VCPU_COUNT),
+    hostCount: word(HEADER_OFFSET_HOST_COUNT),
+    slotMax: word(HEADER_OFFSET_SLOT_MAX),
+    filePages: word(HEADER_OFFSET_FILE_PAGES),
+    tlbEntries: word(HEADER_OFFSET_TLB_ENTRIES),
+    tlbLargeEntries: word(HEADER_OFFSET_TLB_LARGE_ENTRIES),
+    size: word(HEADER_OFFSET_SIZE),
+  };
+}
+
+/** True for words at offsets [from, to) of an actor's block. */
+function wordsOfActors({ actorsBase, histogramsBase }: MachineLayout, from: number, to: number) {
+  return (word: number): boolean => {
+    const address = word * 4;
+    if (address < actorsBase || address >= histogramsBase) return false;
+    const offset = (address - actorsBase) % ACTOR_SIZE;
+    return offset >= from && offset < to;
+  };
+}
+
+/**
+ * True for what an actor keeps of its last call and looks at no more: the record of its last walk, its last fault but for
+ * its root, and where it looked last.
+ */
+function scratchWords(bare: MachineLayout): (word: number) => boolean {
+  const walk = wordsOfActors(bare, ACTOR_WALK, ACTOR_POOL);
+  const fault = wordsOfActors(bare, ACTOR_FAULT, ACTOR_GATHER);
+  const root = wordsOfActors(bare, FAULT_ROOT, FAULT_ROOT + 4);
+  const managed = wordsOfActors(bare, FAULT_MANAGED, FAULT_MANAGED + 4);
+  return (word) => walk(word) || (fault(word) && !root(word) && !managed(word));
+}
+
+/** True for words inside a processor: its registers, its TLB and its caches of table addresses. */
+function internalWords(bare: MachineLayout): (word: number) => boolean {
+  const registers = wordsOfActors(bare, ACTOR_CPU, ACTOR_STATS);
+  return (word) => (word * 4 >= bare.tlbsBase && word * 4 < bare.batchesBase) || registers(word);
+}

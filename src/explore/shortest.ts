@@ -1,0 +1,165 @@
+/**
+ * The shortest way to a violation: fewest changes of the running actor first, then fewest steps. Breadth first over pairs
+ * (state, actor that ran last), in that order of cost, so that the first violation met is a shortest one. The states are
+ * kept as vectors: this is for the neighbourhood of a violation, which is small; a limit bounds it.
+ */
+
+import { type Automata, Kind } from "./automata.js";
+import { type FinalCheck, type Move, type Violation, Position, deadlockIn, forcedActor } from "./search.js";
+import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
+
+/** What the search for a shortest violation came to. */
+export interface ShortestResult {
+  readonly violation: Violation | null;
+  /** Changes of the actor up to which everything was seen; of a violation, how many it takes. */
+  readonly switches: number;
+  readonly nodes: number;
+  /** False if the limit of nodes ended it. */
+  readonly complete: boolean;
+}
+
+export interface ShortestOptions {
+  readonly maxNodes: number;
+  /** Most changes of the running actor; Infinity for no bound. */
+  readonly maxSwitches: number;
+  readonly final: FinalCheck;
+  readonly describe: (address: number) => string;
+  /** Only a violation of this name counts; "" for any. */
+  readonly name: string;
+}
+
+/** Finds the violation that takes the fewest switches. Throws `Reclassified` as `Search.run` does. */
+export function shortest(
+  automata: Automata,
+  start: { readonly state: Int32Array; readonly events: readonly number[] },
+  options: ShortestOptions,
+): ShortestResult {
+  const n = automata.actors.length;
+  const position = new Position(automata, start.state);
+  for (const list of start.events) {
+    const finding = list === 0 ? -1 : position.tell(list);
+    if (finding >= 0) {
+      const violation = { kind: "violation", ...automata.ghosts.findings[finding]!, schedule: [] } as const;
+      return { violation, switches: 0, nodes: 0, complete: true };
+    }
+  }
+  const width = position.state.length;
+  const seen = new Fingerprints(options.maxNodes);
+  let vectors = new Int32Array(width * 1024);
+  const parent = new Ints();
+  const mover = new Ints();
+  const moverWay = new Ints();
+  /** Nodes of a later layer, which count as seen only when it is their turn: a cheaper way may be found first. */
+  const fresh: (1 | undefined)[] = [];
+  const add = (state: Int32Array, from: number, actor: number, way: number): number => {
+    const node = parent.push(from);
+    mover.push(actor);
+    moverWay.push(way);
+    if ((node + 1) * width > vectors.length) {
+      const larger = new Int32Array(vectors.length * 2);
+      larger.set(vectors);
+      vectors = larger;
+    }
+    vectors.set(state, node * width);
+    return node;
+  };
+  const scheduleOf = (node: number, last: Move | null): Move[] => {
+    const moves: Move[] = last ? [last] : [];
+    for (let at = node; parent.data[at]! >= 0; at = parent.data[at]!) {
+      moves.push({ actor: mover.data[at]!, way: moverWay.data[at]! });
+    }
+    return moves.reverse();
+  };
+
+  const enter = (node: number): boolean => {
+    const last = mover.data[node]!;
+    const { low, high } = new Position(automata, vectors.slice(node * width, (node + 1) * width));
+    return seen.add(low ^ mixLow(-1, last), high ^ mixHigh(-1, last)) >= 0;
+  };
+
+  let best: Violation | null = null;
+  add(position.state, -1, -1, 0);
+  seen.add(position.low ^ mixLow(-1, -1), position.high ^ mixHigh(-1, -1));
+  // Nodes of the present number of switches, by steps; and those of one more.
+  let layer: number[][] = [[0]];
+  for (let switches = 0; switches <= options.maxSwitches; switches++) {
+    const next: number[][] = [];
+    for (let steps = 0; steps < layer.length; steps++) {
+      for (const node of layer[steps] ?? []) {
+        if (fresh[node] === 1 && !enter(node)) continue;
+        const origin = vectors.slice(node * width, (node + 1) * width);
+        const here = new Position(automata, origin);
+        const only = forcedActor(automata, here.state);
+        let moved = false;
+        for (let a = 0; a < n; a++) {
+          if ((only >= 0 && a !== only) || !automata.enabled(here.state, a)) continue;
+          moved = true;
+          const last = mover.data[node]!;
+          const cost = last < 0 || last === a ? 0 : 1;
+          for (let way = 0, ways = automata.ways(here.state, a); way < ways; way++) {
+            const t = automata.transition(here.state, a, way);
+            const mark = here.mark;
+            const finding = here.take(t);
+            const local = here.state[a]!;
+            const trapped = automata.kind.data[local] === Kind.Trapped;
+            if (finding >= 0 || trapped) {
+              const what =
+                finding >= 0
+                  ? ({ kind: "violation", ...automata.ghosts.findings[finding]! } as const)
+                  : ({ kind: "trap", name: "trap", says: automata.local[local]!.message } as const);
+              if (options.name === "" || what.name === options.name) {
+                const violation = { ...what, schedule: scheduleOf(node, { actor: a, way }) };
+                if (cost === 0) return { violation, switches, nodes: parent.length, complete: true };
+                if (!best || violation.schedule.length < best.schedule.length) best = violation;
+              }
+            } else if (cost === 0) {
+              if (seen.add(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a)) >= 0) {
+                (layer[steps + 1] ??= []).push(add(here.state, node, a, way));
+              }
+            } else if (
+              switches < options.maxSwitches &&
+              !seen.has(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a))
+            ) {
+              const child = add(here.state, node, a, way);
+              fresh[child] = 1;
+              (next[steps + 1] ??= []).push(child);
+            }
+            here.back(t, mark);
+          }
+        }
+        if (!moved) {
+          const finding = ending(automata, here.state, options);
+          if (finding && (options.name === "" || finding.name === options.name)) {
+            const violation = { ...finding, schedule: scheduleOf(node, null) };
+            return { violation, switches, nodes: parent.length, complete: true };
+          }
+        }
+        if (seen.full || parent.length > 4 * options.maxNodes)
+          return { violation: best, switches, nodes: parent.length, complete: false };
+      }
+    }
+    if (best) return { violation: best, switches: switches + 1, nodes: parent.length, complete: true };
+    if (!next.some((row) => row?.length)) {
+      return { violation: null, switches, nodes: parent.length, complete: true };
+    }
+    layer = next;
+  }
+  return { violation: null, switches: options.maxSwitches, nodes: parent.length, complete: true };
+}
+
+/** What is wrong where nobody can act any more. */
+function ending(
+  automata: Automata,
+  state: Int32Array,
+  options: ShortestOptions,
+): Omit<Violation, "schedule"> | null {
+  const deadlock = deadlockIn(automata, state, options.describe);
+  if (deadlock) return { kind: "deadlock", ...deadlock };
+  const { ghosts } = automata;
+  for (let k = 0; k < ghosts.count; k++) {
+    const finding = ghosts.final(k, state[automata.ghostsAt + k]!);
+    if (finding >= 0) return { kind: "violation", ...ghosts.findings[finding]! };
+  }
+  const { finding } = options.final(state);
+  return finding ? { kind: "violation", ...finding } : null;
+}

@@ -1,0 +1,25 @@
+import { actor, hostCalls, vcpuCalls } from "../explore/calls.js";
+import { scenario } from "../explore/scenario.js";
+
+const GPA = 0x10000n;
+const PAGE = 4096n;
+
+/** The founding race: one page, one fault, one invalidation. */
+export const faultVsDontneed = scenario("fault-vs-dontneed", {
+  prose:
+    "vcpu0 writes to a page that its VM does not map yet: it looks the page up, and installs it under mmu_lock. Meanwhile " +
+    "host0 drops the page with madvise(MADV_DONTNEED): start, clear the PTE, flush, free, end. If the fault installed what it " +
+    "had looked up before, the guest would go on with a page that belongs to nobody.",
+  holds: "Whatever the order, the guest never uses the page after it was freed.",
+  brokenWithout: ["SeqChecked"],
+  setup(machine) {
+    const hva = machine.mm.mmap(PAGE);
+    machine.memslots.add({ gpa: GPA, hva, length: PAGE });
+    machine.mm.populate(hva, PAGE);
+    return { hva };
+  },
+  actors: ({ hva }) => [
+    actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(GPA, 7n)]),
+    actor("host", "host0", 1, [hostCalls(1).madviseDontneed(hva, PAGE)]),
+  ],
+});
