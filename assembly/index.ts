@@ -4,6 +4,7 @@
 export * from "./abi/machine";
 export * from "./abi/cpu";
 export * from "./abi/host";
+export * from "./abi/file";
 export * from "./abi/maps";
 export * from "./abi/kvm";
 export * from "./abi/vcpu";

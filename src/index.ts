@@ -60,6 +60,8 @@ export {
   type GuestTablesOptions,
   type LongModeRegisters,
 } from "./machine/guest-tables.js";
+export { type DirectIo, type DirectTransfer, type PinOptions, type PinnedPage } from "./machine/direct-io.js";
+export { type FileOptions, type HostDevice, type HostFile, type HostFiles } from "./machine/host-files.js";
 export {
   type ForkedChild,
   type HostMapping,

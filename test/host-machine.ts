@@ -28,6 +28,8 @@ export interface HostConfiguration {
   hosts?: number;
   vmas?: number;
   slots?: number;
+  files?: number;
+  filePages?: number;
   profile?: number;
   options?: number;
   /** Group of SPTEs that a fault fills. */
@@ -84,6 +86,8 @@ export class HostMachine {
     set(layout.HEADER_OFFSET_SLOT_MAX, slots);
     set(layout.HEADER_OFFSET_PROFILE, configuration.profile ?? layout.Profile.V5_4);
     set(layout.HEADER_OFFSET_VMA_MAX, vmas);
+    set(layout.HEADER_OFFSET_FILE_MAX, configuration.files ?? 0);
+    set(layout.HEADER_OFFSET_FILE_PAGES, configuration.filePages ?? 0);
     set(layout.HEADER_OFFSET_TLB_ENTRIES, 64);
     set(layout.HEADER_OFFSET_TLB_LARGE_ENTRIES, 16);
     set(layout.HEADER_OFFSET_BATCH_SIZE, 16384);

@@ -7,6 +7,9 @@ type Imports = Partial<typeof LAB_IMPORTS> | { note: (kind: number) => void };
 
 /** Accesses beyond twice those of an undisturbed run after which the second counts as waiting for the first. */
 const PATIENCE = 100;
+/** Times that the second may sleep before it counts as waiting for the first: a sleep lasts 2 ms (sync/wait.ts). */
+const SLEEPS = 6;
+const SLEEP_MS = 1.5;
 /** Milliseconds after which the first counts as hanging. */
 const HANG_MS = 2_000;
 /** Milliseconds after which a whole race, all places together, counts as hanging. */
@@ -82,6 +85,8 @@ function actAt<M extends HostMachine, S>(
 ): "acted" | "blocked" | "over" {
   let left = Infinity;
   let budget = Infinity;
+  let sleeps = 0;
+  let seen = Infinity;
   let reached = false;
   let guard: () => void = () => undefined;
   const machine: M = race.machine(() => {
@@ -89,11 +94,16 @@ function actAt<M extends HostMachine, S>(
     if (left-- !== 0) return;
     reached = true;
     budget = patience;
+    sleeps = 0;
+    seen = performance.now();
     race.second(raw, state, machine);
   });
   const raw = labInstance(machine, {
     order: () => {
-      if (budget-- <= 0) throw new Blocked();
+      const now = performance.now();
+      if (now - seen > SLEEP_MS) sleeps++;
+      seen = now;
+      if (budget-- <= 0 || sleeps > SLEEPS) throw new Blocked();
       return undefined;
     },
   });

@@ -7,7 +7,7 @@
 import { NotifyEvent } from "../dispatch";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_WRITE_PROTECT_SEQ, MM_ZERO_PFN, VMA_NOT_COPIED } from "../layout/mm";
-import { PAGE_FLAGS, PAGE_MAPCOUNT, PAGE_PINCOUNT, PAGE_REFCOUNT, PageFlag } from "../layout/page";
+import { PAGE_FLAGS, PAGE_MAPCOUNT, PAGE_REFCOUNT, PageFlag } from "../layout/page";
 import { Stat, Stats } from "../layout/stats";
 import { Note, Notes } from "../note";
 import { Barrier, Ops, Order } from "../sync/ops";
@@ -19,17 +19,6 @@ import { getPage, headOf, putPage } from "./page";
 import { allocPage, allocReferences } from "./pool";
 import { HostEntry, PTE_PROTNONE, PTE_SHIFT, PTE_SPECIAL } from "./tables";
 import { dropMapping } from "./zap";
-
-/** References that an order-0 page counts for each pin (GUP_PIN_COUNTING_BIAS). */
-const PIN_BIAS: i32 = 1024;
-
-/** folio_maybe_dma_pinned of a head: a page with as many plain references is taken for a pinned one. */
-export function maybePinned(head: usize): bool {
-  if (Ops.load<u32>(head + PAGE_FLAGS, Order.Relaxed) & PageFlag.Head) {
-    return Ops.load<i32>(head + PAGE_PINCOUNT, Order.Relaxed) > 0;
-  }
-  return Ops.load<i32>(head + PAGE_REFCOUNT, Order.Relaxed) >= PIN_BIAS;
-}
 
 /**
  * mm.write_protect_seq, for a lookup without a lock that pins: a fork that has found the page not pinned may write-protect

@@ -1,7 +1,8 @@
 // Host page faults: demand-zero anonymous memory, and copy-on-write (cow.ts). mmap_lock is held for read from the lookup of the VMA to the end,
 // so that the VMA, and every table once it is linked, stay as they are.
 
-import { GRACE_MMAP_READER } from "../layout/control";
+import { GRACE_INVALIDATE_READER, GRACE_MMAP_READER } from "../layout/control";
+import { FILE_INVALIDATE_LOCK } from "../layout/file";
 import { MachineOption } from "../layout/header";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_MMAP_LOCK, Vma, VmaFlag } from "../layout/mm";
@@ -13,6 +14,8 @@ import { RwLock } from "../sync/rwlock";
 import { Spin } from "../sync/spin";
 import { PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US, PTE_XD } from "../x86/bits";
 import { COW_AGAIN, COW_NO_FRAME, breakCow, canReuse, holdForCopy, zeroEntry } from "./cow";
+import { getDevicePage } from "./device";
+import { Files, cachedPage, daxBlock } from "./file";
 import { getMappedPage, getPage, putPage } from "./page";
 import { allocBlock, allocReferences } from "./pool";
 import { followRemapped } from "./remap";
@@ -22,6 +25,7 @@ import {
   PMD_ORDER,
   PMD_SHIFT,
   PMD_SIZE,
+  PTE_DEVMAP,
   PTE_SHIFT,
   linkTable,
   newHostTable,
@@ -97,7 +101,9 @@ export function faultInLocked(actor: usize, mm: usize, hva: u64, write: bool, re
       const slot = HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT);
       result = HostEntry.read(slot)
         ? useLeaf(actor, mm, slot, hva, vma.flags, false, write, references)
-        : installPage(actor, mm, slot, hva, vma.flags, write, references);
+        : vma.file
+          ? installFilePage(actor, slot, vma, hva, write, references)
+          : installPage(actor, mm, slot, hva, vma.flags, write, references);
     } else if (entry) {
       result = useLeaf(actor, mm, pmd, hva, vma.flags, true, write, references);
     } else if (
@@ -197,10 +203,45 @@ function installPage(
 function installZero(actor: usize, mm: usize, slot: usize, hva: u64, flags: u32): u64 {
   const entry = zeroEntry(mm, (flags & VmaFlag.Exec) != 0);
   if (Ops.cas<u64>(slot, 0, entry, Order.Release) == 0) {
-    Notes.tell(Note.HostLeaf, (hva & ~(<u64>(PAGE_SIZE - 1))) | PTE_SHIFT, entry);
+    HostEntry.tell(hva, PTE_SHIFT, entry);
     Stats.add(actor, Stat.HostFaults, 1);
   }
   return AGAIN;
+}
+
+/**
+ * Maps the page of a file at the PTE `slot`: out of its cache, or added to it (filemap_fault, dax_iomap_fault). The
+ * file's invalidate lock, held for read until the PTE is in place, keeps truncate away.
+ */
+function installFilePage(actor: usize, slot: usize, vma: Vma, hva: u64, write: bool, references: i32): u64 {
+  const row = Map.file(vma.file);
+  RwLock.readLock(row + FILE_INVALIDATE_LOCK, GRACE_INVALIDATE_READER, actor);
+  const result = mapFilePageLocked(actor, slot, vma, hva, write, references);
+  RwLock.readUnlock(row + FILE_INVALIDATE_LOCK, GRACE_INVALIDATE_READER, actor);
+  return result;
+}
+
+function mapFilePageLocked(actor: usize, slot: usize, vma: Vma, hva: u64, write: bool, references: i32): u64 {
+  const index = vma.pgoff + <u32>((hva - vma.start) >> PTE_SHIFT);
+  if (index >= Files.pages(Map.file(vma.file))) return Gup.failed(HostStatus.BeyondEnd);
+  const isDax = (vma.flags & VmaFlag.Dax) != 0;
+  const pfn = isDax ? daxBlock(actor, vma.file, index) : cachedPage(actor, vma.file, index);
+  if (pfn == 0) return Gup.failed(isDax ? HostStatus.NoBlocks : HostStatus.OutOfFrames);
+  const page = Map.page(pfn);
+  // First this count: a truncate that sleeps on the other one takes it off (waitIdle), and may not wait for a mapping.
+  Ops.add<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
+  if (isDax) getDevicePage(page);
+  const held = references == 0 || getMappedPage(page, actor);
+  const entry = ((<u64>pfn) << 12) | protectionOf(vma.flags, write) | (isDax ? PTE_DEVMAP : 0);
+  if (!held || Ops.cas<u64>(slot, 0, entry, Order.Release) != 0) {
+    Ops.sub<i32>(page + PAGE_MAPCOUNT, 1, Order.None);
+    if (held && references) putPage(page, actor);
+    putPage(page, actor);
+    return held ? AGAIN : Gup.failed(HostStatus.RefcountLimit);
+  }
+  HostEntry.tell(hva, PTE_SHIFT, entry);
+  Stats.add(actor, Stat.HostFaults, 1);
+  return Gup.found(pfn, (vma.flags & VmaFlag.Write) != 0);
 }
 
 /** Gives a page back that another actor's was preferred to: its mapping's reference, and those of the caller. */

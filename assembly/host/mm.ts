@@ -8,6 +8,7 @@
 
 import { NotifyEvent } from "../dispatch";
 import { GRACE_MMAP_READER } from "../layout/control";
+import { FileKind } from "../layout/file";
 import { MachineOption } from "../layout/header";
 import { KVM_RCU_EPOCH } from "../layout/kvm";
 import { Map, PAGE_SIZE } from "../layout/map";
@@ -23,9 +24,11 @@ import {
 import { Ops, Order } from "../sync/ops";
 import { RwLock } from "../sync/rwlock";
 import { createZeroPage } from "./cow";
+import { Files } from "./file";
 import { flushHostTlb, freeTablesAfterGrace, releaseGathered } from "./gather";
 import { notifyAfter, notifyBefore } from "./notify";
 import { remapRange } from "./remap";
+import { Rmap } from "./rmap";
 import { HostStatus } from "./status";
 import { PGD_SHIFT, PMD_SHIFT, PTE_SHIFT, newHostTable } from "./tables";
 import {
@@ -81,7 +84,35 @@ export function hostMmap(actor: usize, mm: usize, hva: u64, length: u64, flags: 
   if (kind && pageShift != <u32>PMD_SHIFT) return HostStatus.Invalid;
   if (!isRange(hva ? hva : MM_MMAP_MIN, length)) return HostStatus.Invalid;
   RwLock.writeLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
-  const result = mmapLocked(mm, hva, length, effectiveFlags(flags) | kind, pageShift);
+  const result = mmapLocked(actor, mm, hva, length, effectiveFlags(flags) | kind, pageShift, 0, 0);
+  RwLock.writeUnlock(mm + MM_MMAP_LOCK, actor);
+  return result;
+}
+
+/**
+ * mmap(MAP_SHARED) of a file from its page `pgoff` on, of `length` bytes; the rest as hostMmap. What lies beyond the end
+ * of the file can be mapped, not touched.
+ */
+export function hostMmapFile(
+  actor: usize,
+  mm: usize,
+  hva: u64,
+  length: u64,
+  flags: u32,
+  file: u32,
+  pgoff: u32,
+): u64 {
+  if (!isRange(hva ? hva : MM_MMAP_MIN, length)) return HostStatus.Invalid;
+  if (<u64>pgoff + (length >> PTE_SHIFT) > <u64>u32.MAX_VALUE) return HostStatus.Invalid;
+  let result: u64 = HostStatus.NoFile;
+  RwLock.writeLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
+  // A file is taken away with mmap_lock held for write: it stays one from here on.
+  const kind = Files.kindOf(file);
+  if (kind == FileKind.Cached || kind == FileKind.Dax) {
+    const backing = kind == FileKind.Dax ? VmaFlag.Dax : VmaFlag.File;
+    const all = effectiveFlags(flags) | backing;
+    result = mmapLocked(actor, mm, hva, length, all, <u32>PTE_SHIFT, file, pgoff);
+  }
   RwLock.writeUnlock(mm + MM_MMAP_LOCK, actor);
   return result;
 }
@@ -104,35 +135,43 @@ export function hostRemapPfn(
   const kind = effectiveFlags(flags) | VmaFlag.Pfnmap;
   if (writable && (kind & VmaFlag.Write) == 0) return HostStatus.Invalid;
   RwLock.writeLock(mm + MM_MMAP_LOCK, GRACE_MMAP_READER, actor);
-  const at = mmapLocked(mm, hva, length, kind, <u32>PTE_SHIFT);
+  const at = mmapLocked(actor, mm, hva, length, kind, <u32>PTE_SHIFT, 0, pfn);
   let tables: u32 = 0;
   let result = at;
-  if (at >= MM_MMAP_MIN) {
-    Vmas.row(firstEndingAbove(mm, at)).pgoff = pfn;
-    if (!remapRange(actor, mm, at, at + length, pfn, kind, writable)) {
-      tables = munmapLocked(actor, mm, at, at + length);
-      result = HostStatus.OutOfFrames;
-    }
+  if (at >= MM_MMAP_MIN && !remapRange(actor, mm, at, at + length, pfn, kind, writable)) {
+    tables = munmapLocked(actor, mm, at, at + length);
+    result = HostStatus.OutOfFrames;
   }
   RwLock.writeUnlock(mm + MM_MMAP_LOCK, actor);
   freeTablesAfterGrace(actor, tables);
   return result;
 }
 
-function mmapLocked(mm: usize, hva: u64, length: u64, flags: u32, pageShift: u32): u64 {
+function mmapLocked(
+  actor: usize,
+  mm: usize,
+  hva: u64,
+  length: u64,
+  flags: u32,
+  pageShift: u32,
+  file: u32,
+  pgoff: u32,
+): u64 {
   if (Vmas.count(mm) == Map.vmaMax) return HostStatus.TooManyVmas;
   if (hva == 0) {
     hva = findFreeRange(mm, length, (<u64>1) << pageShift);
     if (hva == 0) return HostStatus.NoRange;
   } else if (isOverlapped(mm, hva, hva + length)) return HostStatus.Overlap;
   // Nothing was mapped here, so that there is nothing to invalidate (R4: none to present is not notified).
-  addVma(mm, hva, hva + length, flags, pageShift);
+  Rmap.lock(actor, mm);
+  addVma(mm, hva, hva + length, flags, pageShift, file, pgoff);
   mergeVmas(mm, hva, hva + length);
+  Rmap.unlock(actor, mm);
   return hva;
 }
 
-/** start, clear, flush, put, end for all that is mapped in [start, end). mmap_lock held. */
-function unmapNotified(actor: usize, mm: usize, start: u64, end: u64, event: NotifyEvent): void {
+/** start, clear, flush, put, end for all that is mapped in [start, end). mmap_lock or the rmap lock held. */
+export function unmapNotified(actor: usize, mm: usize, start: u64, end: u64, event: NotifyEvent): void {
   notifyBefore(actor, mm, start, end, event);
   zapRange(actor, mm, start, end);
   releaseGathered(actor, mm);
@@ -158,15 +197,21 @@ export function hostMunmap(actor: usize, mm: usize, hva: u64, length: u64): Host
 
 /** Returns the tables that were unlinked, as a list. */
 function munmapLocked(actor: usize, mm: usize, start: u64, end: u64): u32 {
+  Rmap.lock(actor, mm);
   cutAt(mm, start);
   cutAt(mm, end);
+  Rmap.unlock(actor, mm);
   const first = firstEndingAbove(mm, start);
   const after = firstEndingAbove(mm, end);
   if (first == after) return 0;
   const floor = first ? Vmas.row(first - 1).end : 0;
   const ceiling = after < Vmas.count(mm) ? Vmas.row(after).start : MM_TASK_SIZE + PAGE_SIZE;
-  removeRows(mm, first, after);
   unmapNotified(actor, mm, start, end, NotifyEvent.Unmap);
+  // A truncate finds the VMAs as long as something may be mapped in them; once they are gone it is in none of the
+  // tables that go now (unlink_file_vma, then free_pgtables).
+  Rmap.lock(actor, mm);
+  removeRows(mm, first, after);
+  Rmap.unlock(actor, mm);
   return unlinkTables(load<u32>(mm + MM_PGD), PGD_SHIFT, start, end, floor, ceiling, 0);
 }
 
@@ -186,6 +231,7 @@ export function hostMprotect(actor: usize, mm: usize, hva: u64, length: u64, fla
 }
 
 function mprotectLocked(actor: usize, mm: usize, start: u64, end: u64, flags: u32): void {
+  Rmap.lock(actor, mm);
   cutAt(mm, start);
   cutAt(mm, end);
   for (let i = firstEndingAbove(mm, start), n = Vmas.count(mm); i < n && Vmas.row(i).start < end; i++) {
@@ -193,6 +239,7 @@ function mprotectLocked(actor: usize, mm: usize, start: u64, end: u64, flags: u3
     row.flags = (row.flags & ~VMA_PROTECTION) | flags;
   }
   mergeVmas(mm, start, end);
+  Rmap.unlock(actor, mm);
   notifyBefore(actor, mm, start, end, NotifyEvent.ProtectionVma);
   protectRange(actor, mm, start, end, flags);
   flushHostTlb(actor, mm);

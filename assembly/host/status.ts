@@ -1,6 +1,6 @@
 // How an operation on the host address space ended.
 
-/** 0 to 15, below any address that can be mapped: calls that return an address return these in its place. */
+/** Below any address that can be mapped: calls that return an address return these in its place. From 16: of files. */
 export enum HostStatus {
   Ok = 0,
   /** No VMA there: -EFAULT, or SIGSEGV with SEGV_MAPERR. */
@@ -19,10 +19,22 @@ export enum HostStatus {
   NoRange = 7,
   /** The page has as many references as its count may reach: -ENOMEM. */
   RefcountLimit = 8,
-  /** Somebody holds the page: -EBUSY. Nothing was changed. */
+  /** Somebody has or holds it, or it is mapped: -EBUSY. Nothing was changed. */
   Busy = 9,
   /** The VMA maps remapped pfns (VM_PFNMAP), on which a lookup takes no reference: follow the entry instead. */
   Pfnmap = 10,
   /** A remapped pfn that is no frame: the access goes to a device, which is the embedder's. */
   Device = 11,
+  /** Beyond the end of the file: SIGBUS. */
+  BeyondEnd = 16,
+  /** No such file: -EBADF; or no such device: -ENODEV. */
+  NoFile = 17,
+  /** More pages than a file may have: -EFBIG. */
+  FileTooLarge = 18,
+  /** No row for another file, device or transfer: -ENFILE. */
+  TooManyFiles = 19,
+  /** The device has no free block: -ENOSPC. */
+  NoBlocks = 20,
+  /** A pin without a bound on its life is refused on pages of a DAX file: -EOPNOTSUPP. */
+  LongtermRefused = 22,
 }

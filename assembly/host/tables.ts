@@ -34,6 +34,9 @@ const PTES: u32 = 512;
 /** In an entry without P: the page is there, nobody may access it (_PAGE_PROTNONE). */
 export const PTE_PROTNONE: u64 = PTE_G;
 
+/** The page belongs to a device (_PAGE_DEVMAP, a bit that the processor leaves to software). */
+export const PTE_DEVMAP: u64 = (<u64>1) << 58;
+
 /**
  * The page of this PTE is not managed (_PAGE_SPECIAL, an ignored bit): a remapped pfn, or the shared zero page. The
  * mapping holds no reference and is not counted, and a lookup without a lock leaves the entry alone.

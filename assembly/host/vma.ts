@@ -123,7 +123,15 @@ export function cutAt(mm: usize, at: u64): void {
 }
 
 /** Adds a VMA; the range is free and there is room for a row. mmap_lock held for write. */
-export function addVma(mm: usize, start: u64, end: u64, flags: u32, pageShift: u32): void {
+export function addVma(
+  mm: usize,
+  start: u64,
+  end: u64,
+  flags: u32,
+  pageShift: u32,
+  file: u32,
+  pgoff: u32,
+): void {
   const index = firstEndingAbove(mm, start);
   openRow(mm, index);
   const row = Vmas.row(index);
@@ -131,14 +139,23 @@ export function addVma(mm: usize, start: u64, end: u64, flags: u32, pageShift: u
   row.end = end;
   row.flags = flags;
   row.pageShift = pageShift;
-  row.file = 0;
-  row.pgoff = 0;
+  row.file = file;
+  row.pgoff = pgoff;
 }
 
-/** The two may be one VMA: equal, and their pages without an order that the row has to know. */
+/** Pages of a VMA. */
+export function vmaPages(row: Vma): u32 {
+  return <u32>((row.end - row.start) >> PAGE_SHIFT);
+}
+
+/**
+ * The two may be one VMA: equal, and in the same file, if in any, at consecutive pages. Remapped ranges stay apart, each
+ * the work of one call.
+ */
 function canMerge(row: Vma, next: Vma): bool {
   if (row.end != next.start || row.flags != next.flags || row.pageShift != next.pageShift) return false;
-  return (row.flags & VMA_HAS_OFFSET) == 0;
+  if (row.file != next.file || row.flags & VmaFlag.Pfnmap) return false;
+  return row.file == 0 || row.pgoff + vmaPages(row) == next.pgoff;
 }
 
 /** Merges the VMAs that touch [start, end] with equal neighbours. mmap_lock held for write. */

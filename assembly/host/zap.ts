@@ -4,13 +4,13 @@
 import { notifyEnd, notifyStart, NotifyEvent } from "../dispatch";
 import { Map, PAGE_SIZE } from "../layout/map";
 import { MM_PGD, VmaFlag } from "../layout/mm";
-import { PAGE_MAPCOUNT, PAGE_NEXT, PAGE_OWN } from "../layout/page";
+import { PAGE_MAPCOUNT, PAGE_MAPPING, PAGE_NEXT, PAGE_OWN } from "../layout/page";
 import { Ops, Order } from "../sync/ops";
 import { Spin } from "../sync/spin";
 import { Ensure, Trap } from "../trap";
-import { PTE_P, PTE_RW, PTE_XD } from "../x86/bits";
+import { PTE_D, PTE_P, PTE_RW, PTE_XD } from "../x86/bits";
 import { Gather, flushHostTlb, releaseGathered } from "./gather";
-import { headOf, putPage } from "./page";
+import { headOf, markPageDirty, putPage } from "./page";
 import {
   HostEntry,
   PGD_SHIFT,
@@ -63,6 +63,11 @@ export function dropMapping(page: usize, actor: usize): void {
   Ensure.that(old > 0, Trap.MapcountUnderflow, Map.pagePfn(page), actor);
 }
 
+/** The D bit of a cleared PTE: the page of a file takes it over, before its reference can fall (folio_mark_dirty). */
+function keepDirty(pfn: u32): void {
+  if (Ops.load<u32>(Map.page(pfn) + PAGE_MAPPING, Order.Relaxed)) markPageDirty(Map.page(pfn));
+}
+
 /** Clears the PTEs of [at, end) in one table; stops when the gather list is full. Returns where it stopped. */
 function zapPtes(actor: usize, table: u32, at: u64, end: u64): u64 {
   const lock = HostEntry.lockOf(Map.frame(table));
@@ -79,6 +84,7 @@ function zapPtes(actor: usize, table: u32, at: u64, end: u64): u64 {
       continue;
     }
     const pfn = HostEntry.pfn(entry);
+    if (entry & PTE_D) keepDirty(pfn);
     dropMapping(headOf(Map.page(pfn)), actor); // of a page that was split, the count is still on the head
     Gather.add(actor, pfn);
   }

@@ -4,9 +4,10 @@
 
 import { Map } from "../layout/map";
 import { PAGE_FLAGS, PageFlag } from "../layout/page";
-import { gup } from "../host/gup";
+import { grab } from "../host/gup";
 import { Gup } from "../host/fault";
 import { headOf, putPage } from "../host/page";
+import { FollFlag } from "../host/pin";
 import { HostStatus } from "../host/status";
 import { MM_BASE } from "../layout/mm";
 import { Note, Notes } from "../note";
@@ -20,10 +21,15 @@ const NOT_TRACKED: u32 = PageFlag.ZoneDevice | PageFlag.Zero | PageFlag.NotRefco
 
 /** Looks the page of `hva` up; short of frames, once more with those of tables whose grace period is over. */
 export function lookUp(actor: usize, hva: u64, write: bool): u64 {
-  const found = gup(actor, MM_BASE, hva, write);
+  return lookUpWith(actor, hva, write ? FollFlag.Write : 0);
+}
+
+/** The same with `FollFlag` bits: FollFlag.Pin for a pin instead of a reference. */
+export function lookUpWith(actor: usize, hva: u64, flags: u32): u64 {
+  const found = grab(actor, MM_BASE, hva, flags);
   if (Gup.status(found) != HostStatus.OutOfFrames) return found;
   reapTables(actor);
-  return gup(actor, MM_BASE, hva, write);
+  return grab(actor, MM_BASE, hva, flags);
 }
 
 /** Flags of a page, a head, that is held. */

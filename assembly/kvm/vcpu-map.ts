@@ -4,7 +4,6 @@
 import { ACTOR_FAULT } from "../layout/actor";
 import { Fault } from "../layout/fault";
 import { Map, PAGE_SIZE } from "../layout/map";
-import { PAGE_FLAGS, PAGE_PINCOUNT, PAGE_REFCOUNT, PageFlag } from "../layout/page";
 import { Slot } from "../layout/slot";
 import {
   ACTOR_MAPS,
@@ -17,7 +16,8 @@ import {
   VcpuMap,
 } from "../layout/vcpu-map";
 import { GUP_NO_REFERENCE, Gup } from "../host/fault";
-import { headOf, putPage } from "../host/page";
+import { headOf } from "../host/page";
+import { FollFlag, unpinPage } from "../host/pin";
 import { HostStatus } from "../host/status";
 import { Note, Notes } from "../note";
 import { Profiles, Switch } from "../profile";
@@ -26,11 +26,8 @@ import { Srcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { loadSized, storeSized } from "./access";
 import { findSlot } from "./memslots";
-import { lookUp, markDirty, putFound } from "./release";
+import { lookUpWith, markDirty, putFound } from "./release";
 import { KvmStatus, Status } from "./status";
-
-/** References that one pin of an order-0 page is (GUP_PIN_COUNTING_BIAS). */
-const PIN_BIAS: i32 = 1024;
 
 function rowOf(vcpu: usize, map: u32): usize {
   return vcpu + ACTOR_MAPS + ((<usize>map) << VCPU_MAP_SHIFT);
@@ -39,30 +36,6 @@ function rowOf(vcpu: usize, map: u32): usize {
 /** Where the mapping is in this memory; 0 if the row is free. Hardware reads this word too. */
 function addressOf(row: usize): usize {
   return Ops.load<u32>(row + VCPU_MAP_ADDRESS, Order.Relaxed);
-}
-
-function isCompound(head: usize): bool {
-  return (Ops.load<u32>(head + PAGE_FLAGS, Order.Relaxed) & PageFlag.Head) != 0;
-}
-
-/** Turns the reference of a lookup into a pin. */
-function pinFound(page: usize, actor: usize): void {
-  const head = headOf(page);
-  if (isCompound(head)) {
-    Ops.add<i32>(head + PAGE_REFCOUNT, 1, Order.Full);
-    Ops.add<i32>(head + PAGE_PINCOUNT, 1, Order.Full);
-  } else Ops.add<i32>(head + PAGE_REFCOUNT, PIN_BIAS, Order.Full);
-  Notes.tell(Note.PinTaken, Map.pagePfn(head), 0);
-  putPage(head, actor);
-}
-
-/** unpin_user_page. */
-function unpin(page: usize, actor: usize): void {
-  const head = headOf(page);
-  if (isCompound(head)) Ops.sub<i32>(head + PAGE_PINCOUNT, 1, Order.Full);
-  else Ops.sub<i32>(head + PAGE_REFCOUNT, PIN_BIAS - 1, Order.Full);
-  Notes.tell(Note.PinDropped, Map.pagePfn(head), 0);
-  putPage(head, actor);
 }
 
 /** What a mapping of this profile holds of its page. */
@@ -91,22 +64,22 @@ function mapInSection(vcpu: usize, row: usize, gfn: u64, flags: u32): KvmStatus 
   const status = Status.ofSlot(slotRow, write);
   if (status != KvmStatus.Ok) return status;
   const slot = changetype<Slot>(slotRow);
-  const found = lookUp(vcpu, slot.hva + ((gfn - slot.baseGfn) << 12), write);
+  const hold = holdKind();
+  const wanted = (write ? FollFlag.Write : 0) | (hold == MapHold.Pin ? FollFlag.Pin : 0);
+  const found = lookUpWith(vcpu, slot.hva + ((gfn - slot.baseGfn) << 12), wanted);
   if (Gup.status(found) != HostStatus.Ok) return Status.ofHost(Gup.status(found));
   const pfn = Gup.pfn(found);
   const noPage = (found & GUP_NO_REFERENCE) != 0;
   // Whoever pins says that he relies on the pin: a page that has none to give is not for him.
   if (noPage && Profiles.has(Switch.VcpuMapPins) && (flags & MapFlag.Unsafe) == 0) return KvmStatus.Refused;
-  const hold = holdKind();
   const entry = changetype<VcpuMap>(row);
   entry.gfn = gfn;
   entry.pfn = pfn;
   entry.page = noPage ? MAP_NO_PAGE : pfn;
   entry.flags = flags;
   entry.hold = hold;
-  if (!noPage && hold == MapHold.Pin) pinFound(Map.page(pfn), vcpu);
   // The question that started it: the page is put at once, as a fault may, and the mapping stays.
-  else if (!noPage && hold == MapHold.None) putFound(Map.page(pfn), vcpu);
+  if (!noPage && hold == MapHold.None) putFound(Map.page(pfn), vcpu);
   Ops.store<u32>(row + VCPU_MAP_ADDRESS, <u32>Map.frame(pfn), Order.Relaxed);
   Notes.tell(Note.MapTaken | (Map.actorIndex(vcpu) << 16), pfn, gfn);
   return KvmStatus.Ok;
@@ -132,7 +105,7 @@ function hasPage(entry: VcpuMap): bool {
 function giveBack(vcpu: usize, entry: VcpuMap): void {
   const page = headOf(Map.page(entry.pfn));
   if ((entry.flags & MapFlag.ReadOnly) == 0 && Rules.hold(Rule.UnmapMarksDirty)) markDirty(page);
-  if (entry.hold == MapHold.Pin) unpin(page, vcpu);
+  if (entry.hold == MapHold.Pin) unpinPage(page, vcpu);
   else if (entry.hold == MapHold.Reference) putFound(page, vcpu);
 }
 

@@ -30,6 +30,10 @@ export class Grace {
   mmapReader: u32;
   /** 1 while it holds the lock of a gfn_to_pfn_cache for read. */
   gpcReader: u32;
+  /** 1 while it holds a file's invalidate lock for read. One at a time: a writer of any file's waits for it. */
+  invalidateReader: u32;
+  /** 1 while it holds the rmap lock (i_mmap) for read. */
+  rmapReader: u32;
 }
 
 export const CONTROL_MODE: usize = ACTOR_CONTROL + offsetof<Control>("mode");
@@ -42,6 +46,8 @@ export const GRACE_RCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("rcuDepth");
 export const GRACE_MMU_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmuReader");
 export const GRACE_MMAP_READER: usize = ACTOR_GRACE + offsetof<Grace>("mmapReader");
 export const GRACE_GPC_READER: usize = ACTOR_GRACE + offsetof<Grace>("gpcReader");
+export const GRACE_INVALIDATE_READER: usize = ACTOR_GRACE + offsetof<Grace>("invalidateReader");
+export const GRACE_RMAP_READER: usize = ACTOR_GRACE + offsetof<Grace>("rmapReader");
 export const GRACE_SRCU_DEPTH: usize = ACTOR_GRACE + offsetof<Grace>("srcuDepth");
 
 /** vcpu.mode (Documentation/virt/kvm/vcpu-requests.rst). */

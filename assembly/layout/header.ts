@@ -1,8 +1,8 @@
 // The header page: what a machine is, where its regions are, and how it ended if it trapped.
 // Written once by `create`; afterwards only the words of the "live" part change.
 //
-//   0  identity   magic, ABI version, size      72  region bases      128  live words (abort, trap, stop)
-//   16 config     counts, options, build       112  rules left out
+//   0  identity   magic, ABI version, size      80  region bases      136  live words (abort, trap, stop)
+//   16 config     counts, options, build       120  rules left out    164  files
 
 /** "GMMU" in little-endian bytes: the first word of a header page. */
 export const MAGIC: u32 = 0x554d4d47;
@@ -88,6 +88,12 @@ export class Header {
   trapArgument: u64;
   /** Nonzero: drivers leave their loops at the next access. */
   stop: u32;
+
+  /** Files that there may be at a time; 0 leaves files, and devices, out. */
+  fileMax: u32;
+  /** Pages that a file may have. */
+  filePages: u32;
+  filesBase: u32;
 }
 
 export const HEADER_ABORT: usize = HEADER_BASE + offsetof<Header>("abort");

@@ -8,6 +8,7 @@
 //              HISTOGRAMS   log-linear latency histogram per actor                      12 KiB each
 //              SLOTS        two copies of the memslot array and of its hva index         2 * (64 + 48 B a slot)
 //              VMAS         the VMA table                                               32 B each
+//              FILES        devices, then files with their pages                         4 B a page, 0 without files
 //              TLBS         4 KiB entries, then large entries, per vCPU                 32 B each
 //              WALKCACHES   guest-physical translations of table pages, per vCPU        16 B each
 //              BATCHES      buffers for the batch calls, per actor                      batchSize each
@@ -16,6 +17,7 @@
 //              FRAMES       host physical memory                                         4 KiB a frame
 
 import { ACTOR_SHIFT } from "./actor";
+import { DEVICE_MAX, DEVICE_SHIFT, FILE_HEAD_SIZE } from "./file";
 import { ABI_VERSION, HEADER_BASE, Header, MAGIC, REFCOUNT_LIMIT_DEFAULT } from "./header";
 import { HISTOGRAM_SIZE } from "./histogram";
 import { MM_BASE, MM_SIZE, VMA_SHIFT } from "./mm";
@@ -39,6 +41,10 @@ let SLOT_COPY_SIZE: usize = 0;
 let SLOT_MAX: u32 = 0;
 let VMAS: usize = 0;
 let VMA_MAX: u32 = 0;
+let FILES: usize = 0;
+let FILE_MAX: u32 = 0;
+let FILE_PAGES: u32 = 0;
+let FILE_SIZE: usize = 0;
 let TLBS: usize = 0;
 let TLB_SIZE: usize = 0;
 let WALKCACHES: usize = 0;
@@ -78,6 +84,16 @@ function slotCopySize(slotMax: u32): u64 {
   );
 }
 
+/** A file's head, then the pfns of its pages. */
+function fileSize(pages: u32): u64 {
+  return align(<u64>FILE_HEAD_SIZE + ((<u64>pages) << 2), 64);
+}
+
+function filesSize(h: Header): u64 {
+  if (h.fileMax == 0) return 0;
+  return ((<u64>DEVICE_MAX) << DEVICE_SHIFT) + <u64>h.fileMax * fileSize(h.filePages);
+}
+
 /**
  * Computes the region bases from the configuration words of the header and writes them beside those. Returns the
  * bytes of memory that the machine needs, or 0 if it would be larger than `MACHINE_SIZE_MAX`.
@@ -94,7 +110,8 @@ export function planRegions(): u32 {
   h.slotsBase = <u32>at;
   at = align(at + 2 * slotCopySize(h.slotMax), 128);
   h.vmasBase = <u32>at;
-  at = align(at + ((<u64>h.vmaMax) << VMA_SHIFT), 4096);
+  h.filesBase = <u32>(at = align(at + ((<u64>h.vmaMax) << VMA_SHIFT), 64));
+  at = align(at + filesSize(h), 4096);
   h.tlbsBase = <u32>at;
   at += vcpus * ((<u64>h.tlbEntries + h.tlbLargeEntries) << TLB_ENTRY_SHIFT);
   h.walkCachesBase = <u32>(at = align(at, 4096));
@@ -129,6 +146,10 @@ export function attachRegions(): void {
   SLOT_COPY_SIZE = <usize>slotCopySize(h.slotMax);
   VMAS = h.vmasBase;
   VMA_MAX = h.vmaMax;
+  FILES = h.filesBase;
+  FILE_MAX = h.fileMax;
+  FILE_PAGES = h.filePages;
+  FILE_SIZE = <usize>fileSize(h.filePages);
   TLBS = h.tlbsBase;
   TLB_SIZE = (h.tlbEntries + h.tlbLargeEntries) << TLB_ENTRY_SHIFT;
   WALKCACHES = h.walkCachesBase;
@@ -175,6 +196,14 @@ export class Map {
   @inline static get vmaMax(): u32 {
     return VMA_MAX;
   }
+  /** Files that there may be; 0 in a machine that has neither files nor devices. */
+  @inline static get fileMax(): u32 {
+    return FILE_MAX;
+  }
+  /** Pages that a file may have. */
+  @inline static get filePages(): u32 {
+    return FILE_PAGES;
+  }
   @inline static get batchSize(): u32 {
     return BATCH_SIZE;
   }
@@ -218,6 +247,14 @@ export class Map {
   }
   @inline static vma(index: u32): usize {
     return VMAS + ((<usize>index) << VMA_SHIFT);
+  }
+  /** dev_pagemap `device`, 1 to DEVICE_MAX. */
+  @inline static device(device: u32): usize {
+    return FILES + ((<usize>(device - 1)) << DEVICE_SHIFT);
+  }
+  /** Row of file `file`, 1 to `fileMax`: its head, then the pfns of its pages. */
+  @inline static file(file: u32): usize {
+    return FILES + ((<usize>DEVICE_MAX) << DEVICE_SHIFT) + <usize>(file - 1) * FILE_SIZE;
   }
   @inline static tlb(vcpu: usize): usize {
     return TLBS + <usize>Map.actorIndex(vcpu) * TLB_SIZE;

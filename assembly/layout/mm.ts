@@ -3,7 +3,7 @@
 //
 //     0  mmap_lock                            384  zone: lock
 //   128  VMA table, pgd, notifiers            512  zone: buddy free lists
-//   256  host TLB flushes
+//   256  host TLB flushes, rmap lock         3072  direct I/O
 
 import { KVM_BASE, KVM_SIZE } from "./kvm";
 
@@ -41,6 +41,9 @@ export const MM_NOTIFIER_SLOTS: u32 = 4;
 /** Host TLB flushes done: a u64. */
 export const MM_TLB_FLUSHES: usize = 256;
 
+/** The rmap lock (i_mmap_rwsem), an rwlock: who changes the VMA table of a machine with files holds it for write. */
+export const MM_RMAP_LOCK: usize = 272;
+
 /** Where the search for a free range begins, and where user space ends: the top page is never mapped. */
 export const MM_MMAP_BASE: u64 = 0x1000_0000_0000;
 export const MM_TASK_SIZE: u64 = 0x7fff_ffff_f000;
@@ -59,6 +62,44 @@ export const ZONE_MANAGED: usize = ZONE_BASE + 68;
 export const ZONE_LISTS: usize = ZONE_BASE + 128;
 /** Orders 0 to 10: blocks of 4 KiB to 4 MiB. */
 export const ZONE_ORDERS: u32 = 11;
+
+/** Direct I/O under way: one row a transfer. */
+export const DIO_BASE: usize = MM_BASE + 3072;
+export const DIO_MAX: u32 = 8;
+export const DIO_SHIFT: u32 = 7;
+/** Pages that one transfer may touch. */
+export const DIO_PAGES: u32 = 24;
+
+@unmanaged
+export class Dio {
+  /** `DioState`; claimed by compare-and-swap. */
+  state: u32;
+  /** Pages pinned: pfns from `DIO_PFNS`. */
+  pages: u32;
+  /** Offset of the first byte in the first page. */
+  offset: u32;
+  length: u32;
+  /** 1: the device writes to memory. */
+  write: u32;
+}
+export const DIO_PFNS: usize = 32;
+
+export enum DioState {
+  Free = 0,
+  /** Being set up or taken down by one actor. */
+  Claimed = 1,
+  /** Pinned: a device may transfer. */
+  Ready = 2,
+}
+
+export class Dios {
+  @inline static row(index: u32): usize {
+    return DIO_BASE + ((<usize>index) << DIO_SHIFT);
+  }
+}
+if (offsetof<Dio>() > DIO_PFNS) ERROR("the fields of a transfer must end before its pfns");
+if (DIO_PFNS + DIO_PAGES * 4 > (<usize>1) << DIO_SHIFT) ERROR("a transfer must fit its row");
+if (DIO_BASE + ((<usize>DIO_MAX) << DIO_SHIFT) > MM_BASE + MM_SIZE) ERROR("transfers must end with the page");
 
 /** What a notifier registration names. */
 export enum Notifier {
@@ -101,4 +142,4 @@ export const VMA_PROTECTION: u32 = VmaFlag.Read | VmaFlag.Write | VmaFlag.Exec;
 export const VMA_NOT_COPIED: u32 = VmaFlag.File | VmaFlag.Dax | VmaFlag.Pfnmap | VmaFlag.Hugetlb;
 if (offsetof<Vma>() > (<usize>1) << VMA_SHIFT) ERROR("a VMA must fit its row");
 if (offsetof<Mm>() > 64) ERROR("Mm must fit its line");
-if (ZONE_LISTS + ZONE_ORDERS * 4 > MM_BASE + MM_SIZE) ERROR("the zone must end with its page");
+if (ZONE_LISTS + ZONE_ORDERS * 4 > DIO_BASE) ERROR("the zone must end before the transfers");

@@ -36,6 +36,9 @@ export class Page {
   epoch: u32;
 }
 
+/** References that a pin of a single page stands for, so that a count tells a pin from references. */
+export const GUP_PIN_COUNTING_BIAS: i32 = 1024;
+
 export const PAGE_STRUCT_SHIFT: u32 = 6;
 export const PAGE_STRUCT_SIZE: u32 = 1 << PAGE_STRUCT_SHIFT;
 
@@ -45,10 +48,13 @@ export const PAGE_FLAGS: usize = offsetof<Page>("flags");
 export const PAGE_PINCOUNT: usize = offsetof<Page>("pincount");
 export const PAGE_ORDER: usize = offsetof<Page>("order");
 export const PAGE_HEAD: usize = offsetof<Page>("head");
+export const PAGE_MAPPING: usize = offsetof<Page>("mapping");
 export const PAGE_LOCK: usize = offsetof<Page>("lock");
 export const PAGE_INDEX: usize = offsetof<Page>("index");
 export const PAGE_NEXT: usize = offsetof<Page>("next");
 export const PAGE_PREVIOUS: usize = offsetof<Page>("previous");
+export const PAGE_PGMAP: usize = offsetof<Page>("pgmap");
+export const PAGE_RMAP: usize = offsetof<Page>("rmap");
 export const PAGE_OWN: usize = offsetof<Page>("own");
 export const PAGE_EPOCH: usize = offsetof<Page>("epoch");
 

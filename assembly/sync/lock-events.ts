@@ -1,12 +1,14 @@
 // What the lab build tells of locks; nothing in the release build. A lock that may sleep tells that as well.
 
-import { GRACE_MMAP_READER } from "../layout/control";
+import { GRACE_INVALIDATE_READER, GRACE_MMAP_READER, GRACE_RMAP_READER } from "../layout/control";
 import { LockKind, Note, Notes } from "../note";
 
 export class LockEvents {
-  /** Kind of an rwlock, by the word of its readers: mmap_lock is a rw_semaphore, the others are rwlock_t. */
+  /** Kind of an rwlock, by the word of its readers: those of the host are rw_semaphores, KVM's are rwlock_t. */
   @inline static kindOf(reader: usize): LockKind {
-    return reader == GRACE_MMAP_READER ? LockKind.Sleeping : LockKind.RwLock;
+    return reader == GRACE_MMAP_READER || reader == GRACE_INVALIDATE_READER || reader == GRACE_RMAP_READER
+      ? LockKind.Sleeping
+      : LockKind.RwLock;
   }
   @inline static wanted(lock: usize, write: u64, kind: LockKind): void {
     if (kind == LockKind.Sleeping) Notes.tell(Note.MaySleep, lock, 0);

@@ -85,6 +85,25 @@ export const FIELDS = {
       { name: "invalidations", offset: 232, size: 4 },
     ],
   },
+  Device: {
+    size: 16,
+    fields: [
+      { name: "lock", offset: 0, size: 4 },
+      { name: "state", offset: 4, size: 4 },
+      { name: "firstPfn", offset: 8, size: 4 },
+      { name: "order", offset: 12, size: 4 },
+    ],
+  },
+  Dio: {
+    size: 20,
+    fields: [
+      { name: "state", offset: 0, size: 4 },
+      { name: "pages", offset: 4, size: 4 },
+      { name: "offset", offset: 8, size: 4 },
+      { name: "length", offset: 12, size: 4 },
+      { name: "write", offset: 16, size: 4 },
+    ],
+  },
   Drive: {
     size: 152,
     fields: [
@@ -146,8 +165,20 @@ export const FIELDS = {
       { name: "leafPfn", offset: 100, size: 4 },
     ],
   },
-  Grace: {
+  File: {
     size: 28,
+    fields: [
+      { name: "invalidateLock", offset: 0, size: 4 },
+      { name: "invalidateWaiters", offset: 4, size: 4 },
+      { name: "invalidateDrainers", offset: 8, size: 4 },
+      { name: "inodeLock", offset: 12, size: 4 },
+      { name: "kind", offset: 16, size: 4 },
+      { name: "device", offset: 20, size: 4 },
+      { name: "pages", offset: 24, size: 4 },
+    ],
+  },
+  Grace: {
+    size: 36,
     fields: [
       { name: "srcu", offset: 0, size: 4 },
       { name: "rcu", offset: 4, size: 4 },
@@ -156,6 +187,8 @@ export const FIELDS = {
       { name: "mmuReader", offset: 16, size: 4 },
       { name: "mmapReader", offset: 20, size: 4 },
       { name: "gpcReader", offset: 24, size: 4 },
+      { name: "invalidateReader", offset: 28, size: 4 },
+      { name: "rmapReader", offset: 32, size: 4 },
     ],
   },
   GuestRam: {
@@ -181,7 +214,7 @@ export const FIELDS = {
     ],
   },
   Header: {
-    size: 164,
+    size: 176,
     fields: [
       { name: "magic", offset: 0, size: 4 },
       { name: "abiVersion", offset: 4, size: 4 },
@@ -220,6 +253,9 @@ export const FIELDS = {
       { name: "trapActor", offset: 144, size: 4 },
       { name: "trapArgument", offset: 152, size: 8 },
       { name: "stop", offset: 160, size: 4 },
+      { name: "fileMax", offset: 164, size: 4 },
+      { name: "filePages", offset: 168, size: 4 },
+      { name: "filesBase", offset: 172, size: 4 },
     ],
   },
   Integrity: {

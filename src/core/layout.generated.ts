@@ -75,6 +75,16 @@ export const CR4_SMAP = 0x200000n;
 export const CR4_SMEP = 0x100000n;
 export const CR4_VALID = 0x1773fffn;
 export const CR4_VMXE = 0x2000n;
+export const DEVICE_LOCK = 0;
+export const DEVICE_MAX = 4;
+export const DEVICE_SHIFT = 5;
+export const DEVICE_STATE = 4;
+export const DIO_BASE = 0x3c00;
+export const DIO_HANDLE = 256;
+export const DIO_MAX = 8;
+export const DIO_PAGES = 24;
+export const DIO_PFNS = 32;
+export const DIO_SHIFT = 7;
 export const DRIVE_OFFSET_HOST_STATUS = 0xa7c;
 export const DRIVE_OFFSET_STATUS = 0xa4c;
 export const EFER_LMA = 0x400n;
@@ -111,6 +121,13 @@ export const EPT_XU = 0x400n;
 export const FAULT_MANAGED = 0xf38;
 export const FAULT_OFFSET_VALUE = 72;
 export const FAULT_ROOT = 0xf3c;
+export const FILE_DEVICE = 20;
+export const FILE_HEAD_SIZE = 64;
+export const FILE_INODE_LOCK = 12;
+export const FILE_INVALIDATE_LOCK = 0;
+export const FILE_KIND = 16;
+export const FILE_PAGE_COUNT = 24;
+export const FILE_PFNS = 64;
 export const GATHER_MAX = 0x400;
 export const GATHER_PFNS = 0x1000;
 export const GPC_ACTIVE = 44;
@@ -126,10 +143,12 @@ export const GPC_SHIFT = 7;
 export const GPC_UHVA = 24;
 export const GPC_VALID = 48;
 export const GRACE_GPC_READER = 152;
+export const GRACE_INVALIDATE_READER = 156;
 export const GRACE_MMAP_READER = 148;
 export const GRACE_MMU_READER = 144;
 export const GRACE_RCU = 132;
 export const GRACE_RCU_DEPTH = 136;
+export const GRACE_RMAP_READER = 160;
 export const GRACE_SRCU = 128;
 export const GRACE_SRCU_DEPTH = 140;
 export const GUEST_BASE = 0x2800;
@@ -139,6 +158,7 @@ export const GUEST_RAM_MAX = 0x400000000000n;
 export const GUEST_SHARED_SPACE = 0x2880;
 export const GUEST_TABLE_CURSOR = 0x2800;
 export const GUP_NO_REFERENCE = 0x20000000000n;
+export const GUP_PIN_COUNTING_BIAS = 0x400;
 export const GUP_WRITABLE = 0x10000000000n;
 export const HEADER_ABORT = 0x1088;
 export const HEADER_BASE = 0x1000;
@@ -147,6 +167,9 @@ export const HEADER_OFFSET_ACTORS_BASE = 0x1050;
 export const HEADER_OFFSET_BATCHES_BASE = 0x1068;
 export const HEADER_OFFSET_BATCH_SIZE = 0x102c;
 export const HEADER_OFFSET_BUILD = 0x1040;
+export const HEADER_OFFSET_FILES_BASE = 0x10ac;
+export const HEADER_OFFSET_FILE_MAX = 0x10a4;
+export const HEADER_OFFSET_FILE_PAGES = 0x10a8;
 export const HEADER_OFFSET_FRAMES_BASE = 0x1074;
 export const HEADER_OFFSET_FRAME_COUNT = 0x1010;
 export const HEADER_OFFSET_HISTOGRAMS_BASE = 0x1054;
@@ -231,6 +254,7 @@ export const MM_MMAP_MIN = 0x10000n;
 export const MM_NOTIFIERS = 136;
 export const MM_NOTIFIER_SLOTS = 4;
 export const MM_PGD = 128;
+export const MM_RMAP_LOCK = 272;
 export const MM_SIZE = 0x1000;
 export const MM_TASK_SIZE = 0x7ffffffff000n;
 export const MM_TLB_FLUSHES = 256;
@@ -263,12 +287,15 @@ export const PAGE_HEAD = 20;
 export const PAGE_INDEX = 32;
 export const PAGE_LOCK = 28;
 export const PAGE_MAPCOUNT = 4;
+export const PAGE_MAPPING = 24;
 export const PAGE_NEXT = 40;
 export const PAGE_ORDER = 16;
 export const PAGE_OWN = 56;
+export const PAGE_PGMAP = 48;
 export const PAGE_PINCOUNT = 12;
 export const PAGE_PREVIOUS = 44;
 export const PAGE_REFCOUNT = 0;
+export const PAGE_RMAP = 52;
 export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 0x1000;
 export const PAGE_STRUCT_SHIFT = 6;
@@ -297,6 +324,7 @@ export const PTE_2M_RESERVED = 0x1fe000n;
 export const PTE_A = 0x20n;
 export const PTE_ADDRESS = 0xffffffffff000n;
 export const PTE_D = 0x40n;
+export const PTE_DEVMAP = 0x400000000000000n;
 export const PTE_G = 0x100n;
 export const PTE_KEY_SHIFT = 0x3bn;
 export const PTE_P = 0x1n;
@@ -353,6 +381,7 @@ export const VCPU_MAP_COUNT = 4;
 export const VCPU_MAP_SHIFT = 5;
 export const VMA_NOT_COPIED = 0xf00;
 export const VMA_OFFSET_END = 8;
+export const VMA_OFFSET_FILE = 24;
 export const VMA_OFFSET_FLAGS = 16;
 export const VMA_OFFSET_PAGE_SHIFT = 20;
 export const VMA_OFFSET_PGOFF = 28;
@@ -436,6 +465,20 @@ export const Build = {
 } as const;
 export type Build = (typeof Build)[keyof typeof Build];
 
+export const DeviceState = {
+  None: 0,
+  Live: 1,
+  Dying: 2,
+} as const;
+export type DeviceState = (typeof DeviceState)[keyof typeof DeviceState];
+
+export const DioState = {
+  Free: 0,
+  Claimed: 1,
+  Ready: 2,
+} as const;
+export type DioState = (typeof DioState)[keyof typeof DioState];
+
 export const DriveStatus = {
   Ok: 0,
   Stopped: 1,
@@ -463,6 +506,14 @@ export const FaultResult = {
 } as const;
 export type FaultResult = (typeof FaultResult)[keyof typeof FaultResult];
 
+export const FileKind = {
+  None: 0,
+  Cached: 1,
+  Dax: 2,
+  Closing: 3,
+} as const;
+export type FileKind = (typeof FileKind)[keyof typeof FileKind];
+
 export const Flush = {
   All: 0,
   NonGlobal: 1,
@@ -470,6 +521,13 @@ export const Flush = {
   Ept: 3,
 } as const;
 export type Flush = (typeof Flush)[keyof typeof Flush];
+
+export const FollFlag = {
+  Write: 1,
+  Pin: 2,
+  Longterm: 4,
+} as const;
+export type FollFlag = (typeof FollFlag)[keyof typeof FollFlag];
 
 export const GuestMapping = {
   Identity: 0,
@@ -510,6 +568,12 @@ export const HostStatus = {
   Busy: 9,
   Pfnmap: 10,
   Device: 11,
+  BeyondEnd: 16,
+  NoFile: 17,
+  FileTooLarge: 18,
+  TooManyFiles: 19,
+  NoBlocks: 20,
+  LongtermRefused: 22,
 } as const;
 export type HostStatus = (typeof HostStatus)[keyof typeof HostStatus];
 

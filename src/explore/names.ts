@@ -19,6 +19,15 @@ import {
   ACTOR_SIZE,
   ACTOR_STATS,
   ACTOR_WALK,
+  DEVICE_MAX,
+  DEVICE_SHIFT,
+  DIO_BASE,
+  DIO_MAX,
+  DIO_PFNS,
+  DIO_SHIFT,
+  FILE_HEAD_SIZE,
+  FILE_INVALIDATE_LOCK,
+  FILE_PFNS,
   GATHER_MAX,
   GATHER_PFNS,
   GUEST_BASE,
@@ -33,6 +42,7 @@ import {
   MM_BASE,
   MM_MMAP_LOCK,
   MM_PGD,
+  MM_RMAP_LOCK,
   MM_TLB_FLUSHES,
   Note,
   PAGE_SHIFT,
@@ -131,6 +141,8 @@ const WORDS: Partial<Record<Structure, Readonly<Record<string, Word>>>> = {
   Slot: { baseGfn: "hex", npages: "plain", hva: "hex", flags: "slot-flags" },
   SlotByHva: { maxEnd: "hex" },
   Vma: { start: "hex", end: "hex", flags: "vma-flags" },
+  File: { inodeLock: "owner" },
+  Device: { lock: "owner" },
 };
 
 /** An rwlock is three words: sync/rwlock.ts. */
@@ -208,8 +220,42 @@ function mmAt(address: number): Place {
   if (address === MM_BASE + MM_TLB_FLUSHES) return { name: "mm.tlbFlushes", word: "plain" };
   return (
     rwlockAt("mm.mmap_lock", MM_BASE + MM_MMAP_LOCK, address) ??
+    rwlockAt("mm.rmap_lock", MM_BASE + MM_RMAP_LOCK, address) ??
+    transferAt(address) ??
     fieldAt("Mm", "mm", MM_BASE + MM_PGD, address) ??
     distance(address < ZONE_BASE ? "mm" : "zone", address < ZONE_BASE ? MM_BASE : ZONE_BASE, address)
+  );
+}
+
+/** Direct I/O that is under way. */
+function transferAt(address: number): Place | undefined {
+  const row = indexIn(DIO_BASE, DIO_MAX, 1 << DIO_SHIFT, address);
+  if (row === undefined) return undefined;
+  const base = DIO_BASE + (row << DIO_SHIFT);
+  const name = `dio[${row}]`;
+  if (address < base + DIO_PFNS) return fieldAt("Dio", name, base, address) ?? distance(name, base, address);
+  return { name: `${name}.pfn[${(address - base - DIO_PFNS) >> 2}]`, word: "plain" };
+}
+
+/** Devices, then files with the pfns of their pages. Files are numbered from 1, as devices are. */
+function filesAt(layout: MachineLayout, address: number): Place {
+  const device = indexIn(layout.filesBase, DEVICE_MAX, 1 << DEVICE_SHIFT, address);
+  if (device !== undefined) {
+    const base = layout.filesBase + (device << DEVICE_SHIFT);
+    const name = `device[${device + 1}]`;
+    return fieldAt("Device", name, base, address) ?? distance(name, base, address);
+  }
+  const first = layout.filesBase + (DEVICE_MAX << DEVICE_SHIFT);
+  const size = (FILE_HEAD_SIZE + 4 * layout.filePages + 63) & ~63;
+  const file = Math.floor((address - first) / size);
+  const base = first + file * size;
+  const name = `file[${file + 1}]`;
+  const page = indexIn(base + FILE_PFNS, layout.filePages, 4, address);
+  if (page !== undefined) return { name: `${name}.page[${page}]`, word: "plain" };
+  return (
+    rwlockAt(`${name}.invalidate_lock`, base + FILE_INVALIDATE_LOCK, address) ??
+    fieldAt("File", name, base, address) ??
+    distance(name, base, address)
   );
 }
 
@@ -237,6 +283,9 @@ function actorPartAt(actor: string, base: number, address: number): Place {
   // The lock is what a reader of the table looks for; that its readers' words lie in their own lines is a detail.
   if (grace?.name === `${actor}.mmuReader`) return { name: `kvm.mmu_lock.reader[${actor}]`, word: "reader" };
   if (grace?.name === `${actor}.mmapReader`) return { name: `mm.mmap_lock.reader[${actor}]`, word: "reader" };
+  if (grace?.name === `${actor}.rmapReader`) return { name: `mm.rmap_lock.reader[${actor}]`, word: "reader" };
+  if (grace?.name === `${actor}.invalidateReader`)
+    return { name: `invalidate_lock.reader[${actor}]`, word: "reader" };
   if (grace) return grace;
   const control = fieldAt("Control", actor, base + ACTOR_CONTROL, address);
   if (control) return control;
@@ -335,6 +384,7 @@ export function placeOf(layout: MachineLayout, address: number, size: number, ro
     return { ...distance(name, layout.histogramsBase + of * HISTOGRAM_SIZE, address), word: "statistic" };
   }
   if (address < layout.vmasBase) return slotsAt(layout, address);
+  if (address >= layout.filesBase && address < layout.tlbsBase) return filesAt(layout, address);
   if (address < layout.tlbsBase) {
     const row = (address - layout.vmasBase) >> VMA_SHIFT;
     const base = layout.vmasBase + (row << VMA_SHIFT);

@@ -96,6 +96,7 @@ export interface MachineLayout {
   readonly histogramsBase: number;
   readonly slotsBase: number;
   readonly vmasBase: number;
+  readonly filesBase: number;
   readonly tlbsBase: number;
   readonly walkCachesBase: number;
   readonly batchesBase: number;
@@ -105,6 +106,7 @@ export interface MachineLayout {
   readonly vcpuCount: number;
   readonly hostCount: number;
   readonly slotMax: number;
+  readonly filePages: number;
   readonly tlbEntries: number;
   readonly tlbLargeEntries: number;
   readonly size: number;

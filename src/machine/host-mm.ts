@@ -5,11 +5,13 @@ import {
   HostStatus,
   MM_MMAP_MIN,
   MM_TASK_SIZE,
+  PAGE_SHIFT,
   PAGE_SIZE,
   PageFlag,
   PTE_ADDRESS,
   PTE_RW,
   VMA_OFFSET_END,
+  VMA_OFFSET_FILE,
   VMA_OFFSET_FLAGS,
   VMA_OFFSET_PAGE_SHIFT,
   VMA_OFFSET_PGOFF,
@@ -23,6 +25,7 @@ import { outOfFrames } from "./access-result.js";
 import { aligned, hex, hva as toHva, pageLength, type Hva, type HvaLike, type Pfn } from "./address.js";
 import { checkBytes, checkOptions, choice, flag, integer } from "./arguments.js";
 import { type MachineState } from "./state.js";
+import { fileNumber, fileRefused, type HostFile } from "./host-files.js";
 import { byteWidth, unsignedValue, type Width } from "./width.js";
 
 /** What a mapping allows. What may be written or executed may be read: x86 knows no other way. */
@@ -51,6 +54,10 @@ export interface MmapOptions {
   readonly protection?: Protection;
   /** Size of the pages that faults install; "2m" asks for that alignment of address and length. Default "4k". */
   readonly pageSize?: HostPageSize;
+  /** The file to map, shared, in pages of 4 KiB. Default: anonymous memory. */
+  readonly file?: HostFile;
+  /** First page of the file to map. Default 0. Only with `file`. */
+  readonly page?: number;
 }
 
 /** How to map pfns. */
@@ -70,6 +77,8 @@ export interface HostVma {
   readonly length: bigint;
   readonly protection: Protection;
   readonly pageSize: HostPageSize;
+  /** The file that is mapped, and its page at `hva`; null for anonymous memory. */
+  readonly file: { readonly number: number; readonly page: number } | null;
   /** First pfn of a remapped range; null for memory of the process. */
   readonly remapped: Pfn | null;
 }
@@ -95,6 +104,10 @@ export interface HostMapping {
   readonly refcount: number;
   /** Host page-table entries that map it. */
   readonly mapcount: number;
+}
+
+function usage(message: string, hint: string): GuestMmuError {
+  return new GuestMmuError("USAGE", { message: `mmap: ${message}.`, hint });
 }
 
 function protectionOf(flags: number): Protection {
@@ -152,10 +165,13 @@ export class HostMm {
     this.#state = state;
   }
 
-  /** mmap(MAP_ANONYMOUS) of `length` bytes. Takes no frame until something is touched. Returns the address. */
+  /**
+   * mmap of `length` bytes: anonymous memory (MAP_ANONYMOUS), or a file (MAP_SHARED). Takes no frame until something is
+   * touched. Returns the address.
+   */
   mmap(length: number | bigint, options: MmapOptions = {}): Hva {
-    checkOptions("options of mmap", options, ["at", "protection", "pageSize"]);
-    const { at, protection = "rw", pageSize = "4k" } = options;
+    checkOptions("options of mmap", options, ["at", "protection", "pageSize", "file", "page"]);
+    const { at, protection = "rw", pageSize = "4k", file, page } = options;
     const shift = choice("page size", PAGE_SHIFTS, pageSize);
     const size = 1n << BigInt(shift);
     const bytes = pageLength(length, size);
@@ -163,7 +179,22 @@ export class HostMm {
     const kind = pageSize === "hugetlb" ? VmaFlag.Hugetlb : 0;
     const flags = choice("protection", PROTECTIONS, protection) | kind;
     const { calls, actor } = this.#state;
-    const result = calls.hostMmap(actor, where, bytes, flags, shift);
+    let result: bigint;
+    if (file === undefined) {
+      if (page !== undefined) throw usage("page is given without file", "Give the file as well.");
+      result = calls.hostMmap(actor, where, bytes, flags, shift);
+    } else {
+      if (shift !== PAGE_SHIFT) throw usage("a file is mapped in pages of 4 KiB", "Leave pageSize out.");
+      const number = fileNumber(file, this.#state);
+      result = calls.hostMmapFile(
+        actor,
+        where,
+        bytes,
+        flags,
+        number,
+        integer("page", page ?? 0, 0, 0xffff_ffff),
+      );
+    }
     if (result < MM_MMAP_MIN) throw this.#refused(Number(result), "mmap", where, bytes);
     return result as Hva;
   }
@@ -357,6 +388,13 @@ export class HostMm {
         length: view.getBigUint64(row + VMA_OFFSET_END, true) - start,
         protection: protectionOf(flags),
         pageSize: pageSizeOf(flags, view.getUint32(row + VMA_OFFSET_PAGE_SHIFT, true)),
+        file:
+          flags & (VmaFlag.File | VmaFlag.Dax)
+            ? {
+                number: view.getUint32(row + VMA_OFFSET_FILE, true),
+                page: view.getUint32(row + VMA_OFFSET_PGOFF, true),
+              }
+            : null,
         remapped: flags & VmaFlag.Pfnmap ? (view.getUint32(row + VMA_OFFSET_PGOFF, true) as Pfn) : null,
       };
     });
@@ -410,6 +448,7 @@ export class HostMm {
   }
 
   #refused(status: number, what: string, hva: bigint, bytes: bigint): GuestMmuError {
+    if (status >= HostStatus.BeyondEnd) return fileRefused(status, `${what} at ${hex(hva)}`);
     const range = hva === 0n ? `of ${bytes} bytes` : `of [${hex(hva)}, ${hex(hva + bytes)})`;
     const say = (code: "VMA_INVALID" | "LIMIT_REACHED" | "ADDRESS_RANGE", why: string, hint: string) =>
       new GuestMmuError(code, { message: `${what} ${range}: ${why}.`, hint });

@@ -25,6 +25,8 @@ import { gpa as toGpa, type GpaLike, type Pfn } from "./address.js";
 import { checkOptions, integer } from "./arguments.js";
 import { GuestMemory } from "./guest-memory.js";
 import { GuestTables, type GuestTablesOptions } from "./guest-tables.js";
+import { DirectIo } from "./direct-io.js";
+import { HostFiles } from "./host-files.js";
 import { HostMm } from "./host-mm.js";
 import { KvmMemory } from "./kvm-memory.js";
 import { Lab } from "./lab.js";
@@ -152,6 +154,10 @@ export class Machine {
 
   /** The VMM's address space. */
   readonly mm: HostMm;
+  /** Files of the host, in the page cache and on devices. */
+  readonly files: HostFiles;
+  /** Pins, and devices that access user space themselves. */
+  readonly direct: DirectIo;
   /** Which guest-physical addresses are memory. */
   readonly memslots: Memslots;
   /** Guest-physical memory, as the VMM reads and writes it. */
@@ -164,6 +170,8 @@ export class Machine {
   private constructor(core: Core, actor: number) {
     this.#state = new MachineState(core, actor);
     this.mm = new HostMm(this.#state);
+    this.files = new HostFiles(this.#state);
+    this.direct = new DirectIo(this.#state);
     this.memslots = new Memslots(this.#state);
     this.guestMemory = new GuestMemory(this.mm, this.memslots);
     this.kvm = new KvmMemory(this.#state);

@@ -2,6 +2,8 @@
 
 import {
   HEADER_OFFSET_BATCH_SIZE,
+  HEADER_OFFSET_FILE_MAX,
+  HEADER_OFFSET_FILE_PAGES,
   HEADER_OFFSET_FRAME_COUNT,
   HEADER_OFFSET_HOST_COUNT,
   HEADER_OFFSET_MAXPHYADDR,
@@ -76,6 +78,10 @@ export interface MachineOptions extends ModuleOptions {
   readonly batchSize?: number;
   /** Physical pages the window table holds, for tables beyond the frames; 0 to 65,536. Default 0. */
   readonly windows?: number;
+  /** Files, in the page cache or on devices, that there may be at a time, 0 to 256. Default 0: no files, and no devices. */
+  readonly files?: number;
+  /** Pages that a file may have, 1 to 65,536. Default 256. */
+  readonly filePages?: number;
   /** Whose protocol rules the machine follows. Default "v6.13". */
   readonly profile?: ProfileName;
   /** Physical-address width of the emulated processor, 32 to 52 bits. Default 46. */
@@ -122,6 +128,8 @@ export interface MachineConfiguration {
   readonly tlb: Required<TlbGeometry>;
   readonly batchSize: number;
   readonly windows: number;
+  readonly files: number;
+  readonly filePages: number;
   readonly profile: ProfileName;
   readonly maxphyaddr: number;
   readonly spinLimit: number;
@@ -165,6 +173,8 @@ export const MACHINE_LIMITS = {
   walkCacheEntries: { minimum: 1, maximum: 65_536, standard: 64, powerOfTwo: true },
   batchSize: { minimum: PAGE_SIZE, maximum: 1 << 24, standard: 1 << 16, step: PAGE_SIZE },
   windows: { minimum: 0, maximum: 65_536, standard: 0 },
+  files: { minimum: 0, maximum: 256, standard: 0 },
+  filePages: { minimum: 1, maximum: 65_536, standard: 256 },
   maxphyaddr: { minimum: 32, maximum: 52, standard: 46 },
   spinLimit: { minimum: 0, maximum: 1_000_000, standard: SPIN_LIMIT_DEFAULT },
   refcountLimit: { minimum: 2, maximum: REFCOUNT_LIMIT_DEFAULT, standard: REFCOUNT_LIMIT_DEFAULT },
@@ -299,6 +309,8 @@ export function configure(options: MachineOptions): MachineConfiguration {
     },
     batchSize: number("batchSize", options.batchSize),
     windows: number("windows", options.windows),
+    files: number("files", options.files),
+    filePages: number("filePages", options.filePages),
     profile: profileOf(options.profile),
     maxphyaddr: number("maxphyaddr", options.maxphyaddr),
     spinLimit: number("spinLimit", options.spinLimit),
@@ -328,6 +340,8 @@ const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration)
   [HEADER_OFFSET_WALK_CACHE_ENTRIES, (c) => c.tlb.walkCacheEntries],
   [HEADER_OFFSET_BATCH_SIZE, (c) => c.batchSize],
   [HEADER_OFFSET_WINDOW_COUNT, (c) => c.windows],
+  [HEADER_OFFSET_FILE_MAX, (c) => c.files],
+  [HEADER_OFFSET_FILE_PAGES, (c) => c.filePages],
   [HEADER_OFFSET_MAXPHYADDR, (c) => c.maxphyaddr],
   [HEADER_OFFSET_SPIN_LIMIT, (c) => c.spinLimit],
   [HEADER_OFFSET_PREFETCH_GROUP, (c) => c.prefetch],
@@ -378,6 +392,8 @@ export function readConfiguration(view: DataView): MachineConfiguration {
     },
     batchSize: word(HEADER_OFFSET_BATCH_SIZE),
     windows: word(HEADER_OFFSET_WINDOW_COUNT),
+    files: word(HEADER_OFFSET_FILE_MAX),
+    filePages: word(HEADER_OFFSET_FILE_PAGES),
     maxphyaddr: word(HEADER_OFFSET_MAXPHYADDR),
     spinLimit: word(HEADER_OFFSET_SPIN_LIMIT),
     prefetch: word(HEADER_OFFSET_PREFETCH_GROUP),

@@ -18,6 +18,21 @@
 import {
   ABI_VERSION,
   CONTROL_MODE,
+  DEVICE_LOCK,
+  DEVICE_MAX,
+  DEVICE_SHIFT,
+  DEVICE_STATE,
+  DIO_BASE,
+  DIO_MAX,
+  DIO_SHIFT,
+  DeviceState,
+  DioState,
+  FILE_HEAD_SIZE,
+  FILE_INODE_LOCK,
+  FILE_INVALIDATE_LOCK,
+  FILE_KIND,
+  FileKind,
+  GRACE_INVALIDATE_READER,
   GPC_COUNT,
   GPC_REFRESH_LOCK,
   GPC_SHIFT,
@@ -25,9 +40,11 @@ import {
   GRACE_MMAP_READER,
   GRACE_MMU_READER,
   GRACE_RCU,
+  GRACE_RMAP_READER,
   GRACE_SRCU,
   HEADER_ABORT,
   HEADER_BASE,
+  HEADER_OFFSET_FILES_BASE,
   HEADER_OFFSET_SIZE,
   HEADER_SIZE,
   HEADER_STOP,
@@ -43,6 +60,7 @@ import {
   MACHINE_SIZE_MAX,
   MM_BASE,
   MM_MMAP_LOCK,
+  MM_RMAP_LOCK,
   PAGE_SIZE,
   VcpuMode,
   ZONE_LOCK,
@@ -76,6 +94,7 @@ const REST: readonly (readonly [address: number, busy: string])[] = [
   [KVM_MN_ACTIVE_COUNT, "an invalidation is open"],
   [KVM_INVALIDATE_IN_PROGRESS, "an invalidation is open"],
   [MM_BASE + MM_MMAP_LOCK, "mmap_lock is held"],
+  [MM_BASE + MM_RMAP_LOCK, "the rmap lock is held"],
   [ZONE_LOCK, "zone.lock is held"],
 ];
 
@@ -96,9 +115,38 @@ export function checkAtRest(state: MachineState, what: string): void {
   });
 }
 
+/** What is under way in files, devices and transfers. */
+function whyFilesBusy(state: MachineState): string | null {
+  const { u32, configuration } = state;
+  const held = (address: number): boolean => Atomics.load(u32, address / 4) !== 0;
+  for (let i = 0; i < DIO_MAX; i++) {
+    if (Atomics.load(u32, (DIO_BASE + (i << DIO_SHIFT)) / 4) === DioState.Claimed)
+      return "direct I/O begins or ends";
+  }
+  if (configuration.files === 0) return null;
+  const base = state.view.getUint32(HEADER_OFFSET_FILES_BASE, true);
+  for (let i = 0; i < DEVICE_MAX; i++) {
+    const device = base + (i << DEVICE_SHIFT);
+    if (held(device + DEVICE_LOCK)) return `the lock of device ${i + 1} is held`;
+    if (Atomics.load(u32, (device + DEVICE_STATE) / 4) === DeviceState.Dying)
+      return `device ${i + 1} is being taken away`;
+  }
+  const size = Math.ceil((FILE_HEAD_SIZE + 4 * configuration.filePages) / 64) * 64;
+  for (let i = 0; i < configuration.files; i++) {
+    const file = base + (DEVICE_MAX << DEVICE_SHIFT) + i * size;
+    if (held(file + FILE_INVALIDATE_LOCK)) return `the invalidate lock of file ${i + 1} is held`;
+    if (held(file + FILE_INODE_LOCK)) return `file ${i + 1} is written or truncated`;
+    if (Atomics.load(u32, (file + FILE_KIND) / 4) === FileKind.Closing)
+      return `file ${i + 1} is being taken away`;
+  }
+  return null;
+}
+
 function whyBusy(state: MachineState): string | null {
   const { u32, configuration } = state;
   for (const [address, busy] of REST) if (Atomics.load(u32, address / 4) !== 0) return busy;
+  const files = whyFilesBusy(state);
+  if (files !== null) return files;
   for (let i = 0; i < configuration.vcpus + configuration.hostThreads; i++) {
     const block = state.actorBlock(i);
     const name = i < configuration.vcpus ? `vCPU ${i}` : `host thread ${i - configuration.vcpus}`;
@@ -109,6 +157,10 @@ function whyBusy(state: MachineState): string | null {
     if (Atomics.load(u32, (block + GRACE_MMU_READER) / 4) !== 0) return `${name} holds mmu_lock for read`;
     if (Atomics.load(u32, (block + GRACE_GPC_READER) / 4) !== 0) return `${name} uses a pfn cache`;
     if (Atomics.load(u32, (block + GRACE_MMAP_READER) / 4) !== 0) return `${name} holds mmap_lock for read`;
+    if (Atomics.load(u32, (block + GRACE_INVALIDATE_READER) / 4) !== 0)
+      return `${name} holds a file's invalidate lock for read`;
+    if (Atomics.load(u32, (block + GRACE_RMAP_READER) / 4) !== 0)
+      return `${name} holds the rmap lock for read`;
   }
   return null;
 }

@@ -46,6 +46,8 @@ const options = fc.record(
       junk,
     ),
     windows: integer(0, 64),
+    files: integer(0, 8),
+    filePages: integer(1, 300),
     maxphyaddr: integer(32, 52),
     profile: mostly(fc.constantFrom("v5.4", "v6.13"), junk),
     zeroPages: flag,

@@ -9,6 +9,8 @@ const VCPU1 = LAYOUT.actorsBase + layout.ACTOR_SIZE;
 const HOST0 = LAYOUT.actorsBase + 2 * layout.ACTOR_SIZE;
 const ROW = LAYOUT.slotsBase + layout.SLOTS_HEAD_SIZE;
 const COPY = 192;
+// Files of the layout have 16 pages: 64 B and 4 B a page.
+const FILE2 = LAYOUT.filesBase + layout.DEVICE_MAX * 32 + 128;
 const PAGE17 = LAYOUT.pagesBase + 17 * 64;
 const FRAME17 = LAYOUT.framesBase + 17 * 4096;
 
@@ -36,6 +38,9 @@ describe("names of addresses", () => {
     [layout.MM_BASE + layout.MM_PGD, "mm.pgd"],
     [layout.MM_BASE + layout.MM_NOTIFIERS + 4, "mm.notifier1"],
     [layout.MM_BASE + layout.MM_TLB_FLUSHES, "mm.tlbFlushes"],
+    [layout.MM_BASE + layout.MM_RMAP_LOCK + 4, "mm.rmap_lock.waiters"],
+    [layout.DIO_BASE + (1 << layout.DIO_SHIFT), "dio[1].state"],
+    [layout.DIO_BASE + layout.DIO_PFNS + 8, "dio[0].pfn[2]"],
     [layout.ZONE_LOCK, "zone.lock"],
     [layout.ZONE_FREE, "zone.free"],
     [layout.ZONE_LISTS + 8, "zone.list[2]"],
@@ -45,6 +50,8 @@ describe("names of addresses", () => {
     [VCPU1 + layout.GRACE_SRCU, "vcpu1.srcu"],
     [VCPU1 + layout.GRACE_MMU_READER, "kvm.mmu_lock.reader[vcpu1]"],
     [HOST0 + layout.GRACE_MMAP_READER, "mm.mmap_lock.reader[host0]"],
+    [HOST0 + layout.GRACE_RMAP_READER, "mm.rmap_lock.reader[host0]"],
+    [VCPU1 + layout.GRACE_INVALIDATE_READER, "invalidate_lock.reader[vcpu1]"],
     [VCPU1 + layout.CPU_CR3, "vcpu1.cpu.cr3"],
     [VCPU1 + layout.CPU_CR3 + 4, "vcpu1.cpu.cr3+0x4"],
     [VCPU1 + layout.ACTOR_STATS + 8 * layout.Stat.Faults, "vcpu1.stats.Faults"],
@@ -64,6 +71,10 @@ describe("names of addresses", () => {
     [ROW + COPY + 64 + 16, "slots[1].byHva[1].maxEnd"],
     [LAYOUT.vmasBase + 2 * 32, "vma[2].start"],
     [LAYOUT.vmasBase + 2 * 32 + layout.VMA_OFFSET_FLAGS, "vma[2].flags"],
+    [LAYOUT.filesBase + 32 + layout.DEVICE_STATE, "device[2].state"],
+    [FILE2 + layout.FILE_INVALIDATE_LOCK + 8, "file[2].invalidate_lock.drainers"],
+    [FILE2 + layout.FILE_INODE_LOCK, "file[2].inodeLock"],
+    [FILE2 + layout.FILE_PFNS + 12, "file[2].page[3]"],
     [LAYOUT.tlbsBase + 3 * 32 + layout.TLB_TAG, "tlb0[3].tag"],
     [LAYOUT.tlbsBase + 4 * 32 + layout.TLB_ADDEND, "tlb0.large[0].addend"],
     [LAYOUT.tlbsBase + 5 * 32 + layout.TLB_GENERATION, "tlb1[0].generation"],

@@ -18,8 +18,20 @@ const shared = (initial: number, maximum = 65536): WebAssembly.Memory =>
 describe("a machine", () => {
   test("has the defaults that MACHINE_LIMITS tells", () => {
     const { configuration } = Machine.create();
-    const { frames, vcpus, hostThreads, slots, vmas, batchSize, windows, maxphyaddr, spinLimit, entries } =
-      MACHINE_LIMITS;
+    const {
+      frames,
+      vcpus,
+      hostThreads,
+      slots,
+      vmas,
+      batchSize,
+      windows,
+      maxphyaddr,
+      spinLimit,
+      entries,
+      files,
+      filePages,
+    } = MACHINE_LIMITS;
     expect(configuration).toMatchObject({
       frames: frames.standard,
       vcpus: vcpus.standard,
@@ -28,6 +40,8 @@ describe("a machine", () => {
       vmas: vmas.standard,
       batchSize: batchSize.standard,
       windows: windows.standard,
+      files: files.standard,
+      filePages: filePages.standard,
       maxphyaddr: maxphyaddr.standard,
       spinLimit: spinLimit.standard,
       tlb: { entries: entries.standard },
@@ -46,6 +60,8 @@ describe("a machine", () => {
       tlb: { entries: 2, largeEntries: 1, walkCacheEntries: 4 },
       batchSize: 8192,
       windows: 3,
+      files: 2,
+      filePages: 17,
       profile: "v5.4",
       maxphyaddr: 39,
       spinLimit: 7,

@@ -182,7 +182,7 @@ describe("hugetlb", () => {
     const hva = mm.mmap(4 * MIB, { pageSize: "hugetlb" });
     mm.store(hva, 1);
     expect(mm.list()).toEqual([
-      { hva, length: BigInt(4 * MIB), protection: "rw", pageSize: "hugetlb", remapped: null },
+      { hva, length: BigInt(4 * MIB), protection: "rw", pageSize: "hugetlb", file: null, remapped: null },
     ]);
     expect([mm.vmaPageShift(hva), mm.vmaPageShift(hva + BigInt(4 * MIB))]).toEqual([21, null]);
     expect(mm.mapping(hva)!.shift).toBe(21);
