@@ -108,10 +108,16 @@ export enum Rule {
   GpcActiveChecked = 49,
   /** A gfn_to_pfn_cache is used with its lock held for read. */
   GpcHeldWhileUsed = 50,
+  /** The sequence is raised before the count is lowered in the eyes of everybody: a write barrier between them, a read barrier in the check. */
+  SeqCountBarriers = 51,
+  /** A read barrier stands between the snapshot of the sequence and the page lookup. */
+  SnapshotBarrier = 52,
+  /** A full barrier stands between the publication that a vCPU is in guest mode and its last look at its requests. */
+  EntryBarrier = 53,
 }
 
 /** Rules known to this core, numbers 1 to `RULE_COUNT`. */
-export const RULE_COUNT: u32 = 50;
+export const RULE_COUNT: u32 = 53;
 
 let OFF0: u64 = 0;
 let OFF1: u64 = 0;

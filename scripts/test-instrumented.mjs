@@ -7,8 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import binaryen from "binaryen";
 
+/** Name that the memory has once names are gone. */
+const MEMORY = "mimport$0";
+
 /** Nanoseconds of one wait, as in assembly/sync/wait.ts. */
-const SLICE_NS = 2_000_000;
+const SLICE_NS = 2_000_000n;
 
 /** What stands for each call of the explorer. */
 const BODIES = {
@@ -19,10 +22,10 @@ const BODIES = {
     m.memory.atomic.wait32(
       m.local.get(0, binaryen.i32),
       m.local.get(1, binaryen.i32),
-      m.i64.const(SLICE_NS, 0),
-      "0",
+      m.i64.const(SLICE_NS),
+      MEMORY,
     ),
-  notify: (m) => m.memory.atomic.notify(m.local.get(0, binaryen.i32), m.local.get(1, binaryen.i32), "0"),
+  notify: (m) => m.memory.atomic.notify(m.local.get(0, binaryen.i32), m.local.get(1, binaryen.i32), MEMORY),
 };
 
 /** The instrumented module with functions of its own in place of the explorer's. */

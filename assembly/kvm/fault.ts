@@ -106,7 +106,7 @@ export function snapshot(vcpu: usize): void {
   const fault = changetype<Fault>(vcpu + ACTOR_FAULT);
   fault.seq = Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed);
   // Pairs with the write barrier in invalidateEnd: whoever sees the old sequence looks the page up before the end.
-  Ops.barrier(Barrier.Rmb);
+  if (Rules.hold(Rule.SnapshotBarrier)) Ops.barrier(Barrier.Rmb);
 }
 
 /** What maps the page, from the host's tables but before the snapshot: only without Rule.HostLevelAfterCheck (Z25). */

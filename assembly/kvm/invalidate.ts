@@ -83,7 +83,7 @@ function endLocked(actor: usize): void {
     Ops.store<u32>(KVM_INVALIDATE_SEQ, Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed) + 1, Order.Relaxed);
   }
   // Pairs with the read barrier in retryReason: a reader that sees the count lowered sees the sequence raised.
-  Ops.barrier(Barrier.Wmb);
+  if (Rules.hold(Rule.SeqCountBarriers)) Ops.barrier(Barrier.Wmb);
   if (Rules.hold(Rule.SeqBeforeCount)) lowerCountLocked(actor);
   // Whoever sees it raised sees the count lowered: he may not wait for this end once more.
   Ops.store<u32>(KVM_INVALIDATE_ENDS, Ops.load<u32>(KVM_INVALIDATE_ENDS, Order.Relaxed) + 1, Order.Release);

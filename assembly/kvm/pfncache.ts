@@ -149,14 +149,14 @@ function isRetryLocked(seq: u32): bool {
   const count = Rules.hold(Rule.GpcRetriesOnActiveCount) ? KVM_MN_ACTIVE_COUNT : KVM_INVALIDATE_IN_PROGRESS;
   if (Ops.load<u32>(count, Order.Relaxed) != 0) return true;
   // Pairs with sequence-then-count in invalidateEnd.
-  Ops.barrier(Barrier.Rmb);
+  if (Rules.hold(Rule.SeqCountBarriers)) Ops.barrier(Barrier.Rmb);
   return Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed) != seq;
 }
 
 /** The sequence, before the page is looked up. */
 function snapshot(): u32 {
   const seq = Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed);
-  Ops.barrier(Barrier.Rmb);
+  if (Rules.hold(Rule.SnapshotBarrier)) Ops.barrier(Barrier.Rmb);
   return seq;
 }
 

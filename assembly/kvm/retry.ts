@@ -36,7 +36,7 @@ export function retryReason(actor: usize): RetryReason {
     }
   }
   // Pairs with the write barrier between seq and count in invalidateEnd.
-  Ops.barrier(Barrier.Rmb);
+  if (Rules.hold(Rule.SeqCountBarriers)) Ops.barrier(Barrier.Rmb);
   if (Rules.hold(Rule.SeqChecked) && Ops.load<u32>(KVM_INVALIDATE_SEQ, Order.Relaxed) != fault.seq) {
     return RetryReason.Seq;
   }

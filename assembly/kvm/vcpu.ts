@@ -51,7 +51,8 @@ function enterGuest(vcpu: usize): bool {
       }
     }
     if (!loadRoot(vcpu)) return refuse(vcpu, Outcome.OutOfFrames);
-    Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, Order.Full);
+    const order = Rules.hold(Rule.EntryBarrier) ? Order.Full : Order.Release;
+    Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.InGuest, order);
     // Pairs with request-then-mode in requestAndKick: a request made before that look is seen here, one made after
     // it finds this vCPU in guest mode.
     if (!Rules.hold(Rule.EntryChecksRequests) || Ops.load<u32>(vcpu + CONTROL_REQUESTS, Order.Relaxed) == 0)

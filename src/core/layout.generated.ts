@@ -340,7 +340,7 @@ export const RANGE_SENTINEL = 0xffffffffffffffffn;
 export const REFCOUNT_LIMIT_DEFAULT = 0x7fff0000;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
-export const RULE_COUNT = 50;
+export const RULE_COUNT = 53;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
 export const SLOT_OFFSET_BASE_GFN = 0;
@@ -838,6 +838,9 @@ export const Rule = {
   GpcRefreshSerialised: 48,
   GpcActiveChecked: 49,
   GpcHeldWhileUsed: 50,
+  SeqCountBarriers: 51,
+  SnapshotBarrier: 52,
+  EntryBarrier: 53,
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 

@@ -408,6 +408,28 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
     zoo: ["Z31"],
     profiles: ALL,
   },
+  SeqCountBarriers: {
+    says: "The sequence is raised before the count is lowered in the eyes of everybody: a write barrier between them, a read barrier in the check.",
+    reason: "On a machine that reorders, a check could see the count lowered and the old sequence.",
+    source: "kvm_mmu_invalidate_end, virt/kvm/kvm_main.c; mmu_invalidate_retry_gfn, include/linux/kvm_host.h",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  SnapshotBarrier: {
+    says: "A read barrier stands between the snapshot of the sequence and the page lookup.",
+    reason: "On a machine that reorders, the page could be looked up before the sequence is read.",
+    source: "kvm_mmu_faultin_pfn, arch/x86/kvm/mmu/mmu.c",
+    zoo: ["Z14"],
+    profiles: ALL,
+  },
+  EntryBarrier: {
+    says: "A full barrier stands between the publication that a vCPU is in guest mode and its last look at its requests.",
+    reason:
+      "The publication may still lie in the store buffer when a flusher looks: it does not wait, and the vCPU has not seen its request.",
+    source: "vcpu_enter_guest, arch/x86/kvm/x86.c; Documentation/virt/kvm/vcpu-requests.rst",
+    zoo: ["Z41"],
+    profiles: ALL,
+  },
 };
 
 /** One row for each rule, by number. */

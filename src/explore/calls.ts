@@ -1,6 +1,6 @@
 /** Calls of the core for programs of actors: each with a text that a counterexample shows. */
 
-import { Access, FaultResult, VmaFlag } from "../core/layout.generated.js";
+import { Access, FaultResult, FollFlag, HostStatus, MapFlag, VmaFlag } from "../core/layout.generated.js";
 import { type ScenarioActor } from "./scenario.js";
 import { type Call, type CallResult, type Program } from "./program.js";
 import { type ActorKind } from "./trace.js";
@@ -82,6 +82,29 @@ export function hostCalls(h: number) {
       call("hostGupFast", `get_user_pages_fast of ${hex(hva)}`, h, hva, write ? 1 : 0),
     putPage: (pfn: number) => call("hostPutPage", `puts pfn ${pfn}`, h, pfn),
     allocPage: () => call("hostAllocPage", "allocates a page", h),
+    freeRaw: (pfn: number, order: number) =>
+      call("hostFreeRaw", `frees the ${1 << order} frames from pfn ${pfn} on`, h, pfn, order),
+    splitPage: (hva: bigint) => call("hostSplitPage", `splits the large page at ${hex(hva)}`, h, hva),
+    fork: (hva: bigint, length: bigint) => call("hostFork", `forks a child with ${hex(hva)}`, h, hva, length),
+    /** `forked` is what `fork` returned. */
+    forkExit: (forked: CallResult) =>
+      call("hostForkExit", "the child exits", h, Number(BigInt(forked) & 0xffff_ffffn)),
+    /** ftruncate, which waits for whoever holds a page of a DAX file. */
+    truncate: (file: number, pages: number) =>
+      call("hostFileTruncate", `truncates file ${file} to ${pages} pages`, h, file, pages, 1),
+    /** `longterm`: with FOLL_LONGTERM. */
+    pin: (hva: bigint, longterm = false) =>
+      call(
+        "hostPin",
+        `pins the page at ${hex(hva)}${longterm ? " for as long as it likes" : ""}`,
+        h,
+        hva,
+        FollFlag.Write | (longterm ? FollFlag.Longterm : 0),
+      ),
+    unpin: (pfn: number) => call("hostUnpin", `unpins pfn ${pfn}`, h, pfn, 1),
+    /** read(2) with O_DIRECT: pins, lets the device write `length` bytes, unpins. */
+    directRead: (hva: bigint, length: number) =>
+      call("hostDirectRead", `has a device write ${length} bytes to ${hex(hva)}`, h, hva, length),
     addMemslot: (id: number, gpa: bigint, length: bigint, hva: bigint) =>
       call("kvmSetMemslot", `adds memslot ${id}`, h, id, gpa >> 12n, length >> 12n, hva, 0),
     deleteMemslot: (id: number) => call("kvmSetMemslot", `deletes memslot ${id}`, h, id, 0n, 0n, 0n, 0),
@@ -110,6 +133,43 @@ export function hostCalls(h: number) {
       call("labInvalidateEnd", `invalidate_range_end of ${hex(hva)}, ${length} bytes`, h, hva, hva + length),
   };
 }
+
+/** pfn of what a gup or a pin returned; null if it failed. */
+export function foundPfn(result: CallResult): number | null {
+  const found = BigInt(result);
+  return ((found >> 32n) & 0xffn) === BigInt(HostStatus.Ok) ? Number(found & 0xffff_ffffn) : null;
+}
+
+/** What KVM does with a page that it has mapped for vCPU `v` (kvm_vcpu_map); map 0. */
+export function mapCalls(v: number) {
+  return {
+    /** `unsafe`: also a page that cannot be held (allow_unsafe_mappings). */
+    map: (gpa: bigint, unsafe = false) =>
+      call("kvmVcpuMap", `kvm_vcpu_map of gpa ${hex(gpa)}`, v, 0, gpa, unsafe ? MapFlag.Unsafe : 0),
+    write: (value: bigint) => call("kvmMapWrite", `writes ${hex(value)} through its map`, v, 0, 0, 8, value),
+    unmap: () => call("kvmVcpuUnmap", "kvm_vcpu_unmap", v, 0),
+    /** The processor by itself, through the address in the VMCS of vCPU `v`. */
+    hardwareWrite: (value: bigint) =>
+      call("kvmHwWrite", `writes ${hex(value)} through the VMCS`, v, 0, 0, 8, value),
+  };
+}
+
+/** What actor `a` does with pfn cache 0, 8 bytes of it. */
+export function cacheCalls(a: number) {
+  return {
+    activate: (gpa: bigint) => call("kvmGpcActivate", `points the pfn cache at gpa ${hex(gpa)}`, a, 0, gpa, 8),
+    deactivate: () => call("kvmGpcDeactivate", "deactivates the pfn cache", a, 0),
+    refresh: () => call("kvmGpcRefresh", "refreshes the pfn cache", a, 0, 8),
+    write: (value: bigint) =>
+      call("kvmGpcWrite", `writes ${hex(value)} through the pfn cache`, a, 0, 0, 8, value),
+  };
+}
+
+/** Numbers of the VM that anybody may read. */
+export const stateCalls = {
+  seq: () => call("kvmInvalidateSeq", "reads mmu_invalidate_seq"),
+  active: () => call("kvmActiveInvalidations", "reads mn_active_invalidate_count"),
+};
 
 const ACCESS_NAMES = { read: Access.Read, write: Access.Write } as const;
 

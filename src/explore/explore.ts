@@ -4,10 +4,11 @@ import { PROFILES, type ProfileName } from "../core/profiles.js";
 import { isRuleName, type RuleName } from "../core/rules.js";
 import { GuestMmuError } from "../errors.js";
 import { type Checker } from "../invariants/checker.js";
-import { CHECKERS } from "../invariants/index.js";
+import { checkersOf } from "../invariants/index.js";
 import { Automata, Reclassified, Split } from "./automata.js";
 import { type ExploredBuild } from "./core.js";
 import { Ghosts } from "./ghosts.js";
+import { ModelWorld, memoryModel, searchModel, shortestModel, type MemoryModel } from "./memory-model.js";
 import { nameOf } from "./names.js";
 import { Replay, type Replayed } from "./replay.js";
 import { type Scenario } from "./scenario.js";
@@ -26,7 +27,7 @@ export interface ExploreOptions {
   readonly without?: readonly RuleName[];
   /** "release" explores the shipped module: no rule can be left out, and no events are told. Default "lab". */
   readonly build?: ExploredBuild;
-  /** Who watches. Default: every checker of `CHECKERS`; of a release build, none. */
+  /** Who watches. Default: those that the scenario names, else every checker; of a release build, none. */
   readonly checkers?: readonly Checker[];
   /** States after which the search gives up. Default 50,000,000 (about 1 GiB of memory). */
   readonly maxStates?: number;
@@ -40,6 +41,8 @@ export interface ExploreOptions {
   readonly shorten?: boolean;
   /** Let one local state stand for all that behave alike. Default false. */
   readonly merge?: boolean;
+  /** What actors see of each other's stores: src/explore/memory-model.ts. Default: the scenario's, else "sc". */
+  readonly model?: MemoryModel;
   /** Start of random sequences. Default 1. */
   readonly seed?: number;
   /** Called now and then; returns true to stop. */
@@ -62,7 +65,7 @@ export interface Verdict {
   readonly profile: ProfileName;
   readonly without: readonly RuleName[];
   readonly build: ExploredBuild;
-  readonly model: "sc";
+  readonly model: MemoryModel;
   readonly verdict: "holds" | "violated" | "inconclusive";
   /** Which limit made it inconclusive. */
   readonly limit: SearchResult["limit"];
@@ -97,10 +100,11 @@ export interface Counterexample {
 const DEFAULTS = { maxStates: 50_000_000, maxDepth: 100_000, maxTime: 600_000 } as const;
 /** States looked at for a shorter violation. */
 const SHORTEST_NODES = 400_000;
+const SHORTEST_NODES_MODEL = 100_000;
 /** Executions at random before a search, so that it knows which words are shared. */
 const WARM_UP = 200;
 
-function checked(options: ExploreOptions): Required<Omit<ExploreOptions, "progress">> {
+function checked(options: ExploreOptions, scenario: Scenario): Required<Omit<ExploreOptions, "progress">> {
   const { profile = "v6.13", without = [], build = "lab" } = options;
   const usage = (message: string, hint: string): GuestMmuError =>
     new GuestMmuError("USAGE", { message, hint });
@@ -119,7 +123,7 @@ function checked(options: ExploreOptions): Required<Omit<ExploreOptions, "progre
     profile,
     without,
     build,
-    checkers: options.checkers ?? (build === "lab" ? CHECKERS : []),
+    checkers: options.checkers ?? (build === "lab" ? checkersOf(scenario) : []),
     maxStates: options.maxStates ?? DEFAULTS.maxStates,
     maxDepth: options.maxDepth ?? DEFAULTS.maxDepth,
     maxTime: options.maxTime ?? DEFAULTS.maxTime,
@@ -127,12 +131,24 @@ function checked(options: ExploreOptions): Required<Omit<ExploreOptions, "progre
     shorten: options.shorten ?? true,
     merge: options.merge ?? false,
     seed: options.seed ?? 1,
+    model: memoryModel(options.model ?? scenario.model ?? "sc"),
   };
 }
 
 /** Explores every interleaving of a scenario. Throws `USAGE` or `CONFIG_INVALID` for what cannot be explored. */
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Verdict {
-  return new Exploration(scenario, checked(options), options.progress).run();
+  return new Exploration(scenario, checked(options, scenario), options.progress).run();
+}
+
+/** A schedule of accesses does not say when stores reach memory: under a memory model the search is repeated. */
+function searchAgain(
+  scenario: string,
+  profile: ProfileName,
+  without: readonly RuleName[],
+  model: MemoryModel,
+): string {
+  const rules = without.length ? ` --without ${without.join(",")}` : "";
+  return `guestmmu explore ${scenario} --profile ${profile} --model ${model}${rules}`;
 }
 
 class Exploration {
@@ -184,7 +200,7 @@ class Exploration {
       profile,
       without,
       build,
-      model: "sc",
+      model: this.#options.model,
       verdict: violations.length > 0 ? "violated" : result.limit === null ? "holds" : "inconclusive",
       limit: result.limit,
       violations,
@@ -233,6 +249,14 @@ class Exploration {
     const { maxStates, maxDepth, maxTime, all } = this.#options;
     const left = maxTime - (performance.now() - this.#began);
     const limits: SearchLimits = { maxStates, maxDepth, maxTime: Math.max(0, left) };
+    if (this.#options.model !== "sc") {
+      return searchModel(
+        this.#world(),
+        this.#automata.start.events,
+        { limits, stopAtFirst: !all, final: this.#final },
+        this.#describe,
+      );
+    }
     const progress = (search: Search): boolean => this.#tell("searching", search);
     const search = new Search(
       this.#automata,
@@ -242,6 +266,63 @@ class Exploration {
     return search.run(this.#automata.start);
   }
 
+  #world(): ModelWorld {
+    const { explored } = this.#setup;
+    return new ModelWorld(this.#automata, this.#automata.start.state, this.#options.model, explored.sites);
+  }
+
+  /** As `#confirm`, under a memory model. */
+  #confirmUnderModel(violation: Violation): Counterexample {
+    const { maxStates, maxDepth } = this.#options;
+    const limits = { maxStates, maxDepth, maxTime: Infinity };
+    const options = { limits, stopAtFirst: true, final: this.#final, maxNodes: SHORTEST_NODES_MODEL };
+    const name = this.#options.all ? violation.name : "";
+    const found = this.#options.shorten
+      ? this.#repeat(() =>
+          shortestModel(this.#world(), this.#automata.start.events, { ...options, name }, this.#describe),
+        )
+      : null;
+    const best = found ?? violation;
+    let replayed = this.#replayUnderModel(best, false);
+    if (replayed.end.name !== best.name) replayed = this.#replayUnderModel(best, true);
+    this.#expectSame(replayed, best);
+    return this.#counterexample(replayed, found !== null);
+  }
+
+  #replayUnderModel({ schedule }: Violation, early: boolean): Replayed {
+    const automata = this.#automata;
+    const world = this.#world();
+    world.begin(automata.start.events);
+    const n = automata.actors.length;
+    const replay = new Replay(this.#setup, this.#options.checkers, (address, length) =>
+      automata.suspends(address, length),
+    );
+    if (early) replay.begin();
+    for (const move of schedule) {
+      if (replay.ended) break;
+      const { actor, way } = move;
+      if (actor >= n) {
+        world.take(move);
+        replay.drain(actor - n, world.memory());
+        continue;
+      }
+      replay.stepUnder(actor, way % automata.ways(world.state, actor), world.view(move), () => {
+        world.take(move);
+        return world.memory();
+      });
+    }
+    return replay.finish(this.#describe);
+  }
+
+  #expectSame(replayed: Replayed, { name }: Violation): void {
+    if (replayed.end.kind !== "done" && replayed.end.name === name) return;
+    const { kind, name: other, says } = replayed.end;
+    throw new GuestMmuError("CORE_TRAP", {
+      message: `${name} was found in the tables, and the core ends the same schedule otherwise: ${kind} ${other} (${says}).`,
+      hint: "This is a defect of the explorer: please report it.",
+    });
+  }
+
   #tell(phase: ExploreProgress["phase"], { states, steps, ends, depth }: Search): boolean {
     const milliseconds = performance.now() - this.#began;
     return this.#progress?.({ phase, states, steps, ends, depth, milliseconds }) ?? false;
@@ -249,6 +330,7 @@ class Exploration {
 
   /** Shortens a violation and runs it in the core. */
   #confirm(violation: Violation): Counterexample {
+    if (this.#options.model !== "sc") return this.#confirmUnderModel(violation);
     let best = violation;
     let isShortest = false;
     if (this.#options.shorten) {
@@ -270,12 +352,7 @@ class Exploration {
     // objected to its having begun early, though.
     let replayed = this.#replay(best, false);
     if (replayed.end.name !== best.name) replayed = this.#replay(best, true);
-    if (replayed.end.kind === "done" || replayed.end.name !== best.name) {
-      throw new GuestMmuError("CORE_TRAP", {
-        message: `${best.name} was found in the tables, and the core ends the same schedule otherwise: ${replayed.end.kind} ${replayed.end.name} (${replayed.end.says}).`,
-        hint: "This is a defect of the explorer: please report it.",
-      });
-    }
+    this.#expectSame(replayed, best);
     return this.#counterexample(replayed, isShortest);
   }
 
@@ -291,12 +368,12 @@ class Exploration {
 
   #counterexample(replayed: Replayed, isShortest: boolean): Counterexample {
     const { scenario, actors, facts, explored } = this.#setup;
-    const { profile, without } = this.#options;
+    const { profile, without, model } = this.#options;
     const token = tokenOf({
       hash: explored.hash,
       scenario: scenario.name,
       profile,
-      model: "sc",
+      model,
       without,
       stretches: replayed.stretches,
     });
@@ -305,14 +382,17 @@ class Exploration {
     const trace: Trace = {
       scenario: scenario.name,
       profile,
-      model: "sc",
+      model,
       rulesOff: without,
       actors: actors.map(({ name, kind, index }) => ({ name, kind, index })),
       accesses: replayed.accesses,
       end: replayed.end,
       layout: facts.layout,
       switches,
-      repeat: `guestmmu explore --replay ${token}`,
+      repeat:
+        model === "sc"
+          ? `guestmmu explore --replay ${token}`
+          : searchAgain(scenario.name, profile, without, model),
     };
     return { kind: kind as Violation["kind"], name, says, shortest: isShortest, switches, token, trace };
   }

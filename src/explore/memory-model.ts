@@ -296,12 +296,10 @@ export class ModelWorld {
     const late = way >= ways ? this.#lateValue(a) : null;
     if (this.#weak && (barriers & (Barrier.Read | Barrier.Full)) !== 0) this.#forgetLate(a);
     if (this.#weak && ordering === Ordering.Strong) this.#forgetLate(a);
-    const footprint = automata.footprint(l).filter((cell) => cell >= 2 * this.#actors);
+    const footprint = this.#cellsOf(l);
     const real = footprint.map((cell) => state[cell]!);
-    footprint.forEach((cell) => {
-      state[cell] = late === null ? this.#forwarded(a, cell) : state[late + 1]!;
-    });
-    const seen = footprint.map((cell) => state[cell]!);
+    const seen = footprint.map((cell) => (late === null ? this.#forwarded(a, cell) : state[late + 1]!));
+    footprint.forEach((cell, i) => (state[cell] = seen[i]!));
     let t: number;
     try {
       t = automata.transition(state, a, way % ways);
@@ -328,6 +326,28 @@ export class ModelWorld {
     }
     const list = automata.events.data[t]!;
     return list === 0 ? -1 : this.#tell(list);
+  }
+
+  /** State indices of the cells that a local state's step touches. */
+  #cellsOf(l: number): readonly number[] {
+    return this.automata
+      .footprint(l)
+      .filter((cell) => cell >= 2 * this.#actors && cell < this.automata.ghostsAt);
+  }
+
+  /** What an actor's step will find in memory: word numbers and values. Of a drain, nothing. */
+  view({ actor, way }: Move): readonly (readonly [word: number, value: number])[] {
+    if (actor >= this.#actors) return [];
+    const late = way >= this.automata.ways(this.state, actor) ? this.#lateValue(actor) : null;
+    return this.#cellsOf(this.state[actor]!).map((cell) => [
+      this.automata.cells[cell - 2 * this.#actors]!,
+      late === null ? this.#forwarded(actor, cell) : this.state[late + 1]!,
+    ]);
+  }
+
+  /** What memory holds: every shared word and its value. */
+  *memory(): Generator<readonly [word: number, value: number]> {
+    for (const [i, word] of this.automata.cells.entries()) yield [word, this.state[2 * this.#actors + i]!];
   }
 
   #seen(a: number, cell: number): void {

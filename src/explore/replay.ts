@@ -58,6 +58,8 @@ export class Replay implements Watcher {
   /** Accesses left before the actor is to be suspended; Infinity where `#suspendAt` decides. */
   #left = Infinity;
   #made = 0;
+  /** Accesses whose value afterwards is known. */
+  #settled = 0;
   #end: TraceEnd | null = null;
 
   /** @param suspendAt says which words another actor could see: where steps begin and end */
@@ -124,6 +126,47 @@ export class Replay implements Watcher {
     this.#step++;
     if (!this.#started[a]) this.#go(a, 0, Infinity);
     if (!this.#end) this.#go(a, way, Infinity);
+  }
+
+  /**
+   * One step under a memory model: the actor finds `seen` in memory, which then is made `memory`, whatever it has stored.
+   */
+  stepUnder(
+    a: number,
+    way: number,
+    seen: readonly (readonly [word: number, value: number])[],
+    memory: () => Iterable<readonly [word: number, value: number]>,
+  ): void {
+    if (!this.#started[a]) this.#go(a, 0, Infinity);
+    const { words } = this.#setup.ground.runner;
+    for (const [word, value] of seen) words[word] = value;
+    this.step(a, way);
+    this.#settleLast();
+    this.#settled = this.#recorded.length;
+    for (const [word, value] of memory()) words[word] = value;
+  }
+
+  /** Stores of actor `a` reach memory. */
+  drain(a: number, memory: Iterable<readonly [word: number, value: number]>): void {
+    this.#settleLast();
+    this.#step++;
+    const { words } = this.#setup.ground.runner;
+    for (const [word, value] of memory) {
+      if (words[word] === value) continue;
+      const before = BigInt(words[word]! >>> 0);
+      words[word] = value;
+      this.#recorded.push({
+        step: Math.max(0, this.#step),
+        actor: a,
+        site: DRAIN,
+        address: word * 4,
+        size: 4,
+        before,
+        after: BigInt(value >>> 0),
+        notes: [],
+      });
+    }
+    this.#settled = this.#recorded.length;
   }
 
   /** A stretch of a recorded schedule. False if the actor could not make all of its accesses. */
@@ -202,6 +245,8 @@ export class Replay implements Watcher {
   }
 
   #log(actor: number, accesses: number, ways: readonly number[]): void {
+    // Who only came to the place before his first access has done nothing that has to be repeated.
+    if (accesses === 0 && ways.length === 0) return;
     const last = this.#stretches.at(-1);
     if (last?.actor === actor) {
       last.accesses += accesses;
@@ -308,7 +353,8 @@ export class Replay implements Watcher {
 
   #settleLast(): void {
     const last = this.#recorded.at(-1);
-    if (last && last.site >= 0) last.after = this.#value(last.address, last.size);
+    if (last && last.site >= 0 && this.#recorded.length > this.#settled)
+      last.after = this.#value(last.address, last.size);
   }
 
   #value(address: number, size: number): bigint {
@@ -334,7 +380,7 @@ export class Replay implements Watcher {
     const shared = sharedWords(this.#recorded, sites);
     return this.#recorded.map(({ site, address, size, ...rest }) => ({
       ...rest,
-      site: sites[site] ?? CHOICE,
+      site: site === DRAIN ? REACHED : (sites[site] ?? CHOICE),
       address,
       size,
       shared: wordsOf(address, size).some((word) => shared.has(word)),
@@ -344,6 +390,18 @@ export class Replay implements Watcher {
 
 /** Address of one who sleeps no more: it has been notified. */
 const AWAKE = -1;
+
+const DRAIN = -2;
+
+/** A buffered store that reaches memory. */
+const REACHED = {
+  function: "store buffer",
+  file: "src/explore/memory-model.ts",
+  line: 0,
+  kind: "store",
+  atomic: true,
+  size: 4,
+} as const;
 
 const CHOICE = {
   function: "choose",
@@ -367,7 +425,7 @@ function sharedWords(
 ): ReadonlySet<number> {
   const actors = new Map<number, { all: number; writers: number }>();
   for (const { actor, site, address, size } of recorded) {
-    const writes = site >= 0 && !["load", "wait", "notify"].includes(sites[site]!.kind);
+    const writes = site === DRAIN || (site >= 0 && !["load", "wait", "notify"].includes(sites[site]!.kind));
     for (const word of wordsOf(address, size)) {
       const seen = actors.get(word) ?? { all: 0, writers: 0 };
       seen.all |= 1 << actor;

@@ -58,6 +58,11 @@ export interface ScenarioSpec<T> {
   readonly brokenOn?: readonly ProfileName[];
   /** Rules without which it does not hold. */
   readonly brokenWithout?: readonly (RuleName | RuleOnProfiles)[];
+  /**
+   * Names of the checkers that judge it, where others have a question of their own. Default: every one. `judge` and the
+   * books of the machine are asked all the same.
+   */
+  readonly checkers?: readonly string[];
   /** Number in the list of claims or of defects that it decides: "C2", "Z31". */
   readonly decides?: readonly string[];
   /** Where the actors may differ in what they see of memory: set for scenarios whose point is a barrier. */

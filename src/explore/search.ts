@@ -17,6 +17,8 @@ export interface Move {
 export interface Violation extends Finding {
   readonly kind: "violation" | "trap" | "deadlock" | "livelock";
   readonly schedule: readonly Move[];
+  /** Of a livelock: moves of the schedule before the loop begins. */
+  readonly loopFrom?: number;
 }
 
 /** When to stop. */
@@ -33,11 +35,18 @@ export type FinalCheck = (state: Int32Array) => {
   readonly finding: Finding | null;
 };
 
+/** A finding about a state, and the moves that show it. */
+export interface Inspected extends Finding {
+  readonly then: readonly Move[];
+}
+
 export interface SearchOptions {
   readonly limits: SearchLimits;
   /** Stop at the first violation; else each finding is kept once, with the schedule that was met first. */
   readonly stopAtFirst: boolean;
   readonly final: FinalCheck;
+  /** Looks at every state once; what it finds is a violation at the end of the moves that it names. */
+  readonly inspect?: ((state: Int32Array) => Inspected | null) | undefined;
   /** Called now and then; returns true to stop. */
   readonly progress?: (search: Search) => boolean;
 }
@@ -45,7 +54,7 @@ export interface SearchOptions {
 /** What a search found out. */
 export interface SearchResult {
   /** Null: all was seen. Else the limit that ended it. */
-  readonly limit: "states" | "depth" | "time" | "stopped" | null;
+  readonly limit: "states" | "depth" | "time" | "stopped" | "executions" | null;
   readonly violations: readonly Violation[];
   readonly outcomes: ReadonlyMap<string, number>;
   readonly states: number;
@@ -53,7 +62,7 @@ export interface SearchResult {
   /** Ends of executions met (every actor done, blocked or stopped). */
   readonly ends: number;
   readonly depth: number;
-  /** Cycles among states: executions that need not end. */
+  /** Steps back to a state on the way to it: executions that need not end. */
   readonly cycles: number;
   readonly bytes: number;
 }
@@ -168,6 +177,39 @@ export function deadlockIn(
   return waiting.length === 0 ? null : { name: "deadlock", says: waiting.join("; ") };
 }
 
+/** States on the path of a depth-first search. A revisit is a cycle if it leads to one of them. */
+export class Path {
+  readonly #low: Int32Array;
+  readonly #high: Int32Array;
+  /** How many of them have these low bits: 0 for most of the states that are not among them. */
+  readonly #counts = new Uint16Array(1 << 16);
+  length = 0;
+
+  constructor(most: number) {
+    this.#low = new Int32Array(most);
+    this.#high = new Int32Array(most);
+  }
+
+  push(low: number, high: number): void {
+    this.#low[this.length] = low;
+    this.#high[this.length++] = high;
+    this.#counts[low & 0xffff]!++;
+  }
+
+  pop(): void {
+    this.#counts[this.#low[--this.length]! & 0xffff]!--;
+  }
+
+  /** Place of a state on the path, -1 if it is not there. */
+  find(low: number, high: number): number {
+    if (this.#counts[low & 0xffff] === 0) return -1;
+    for (let i = this.length - 1; i >= 0; i--) {
+      if (this.#low[i] === low && this.#high[i] === high) return i;
+    }
+    return -1;
+  }
+}
+
 export class Search {
   readonly #automata: Automata;
   readonly #options: SearchOptions;
@@ -206,19 +248,30 @@ export class Search {
     const markAt = new Int32Array(most + 2);
     const moverAt = new Uint8Array(most + 2);
     const moverWayAt = new Int32Array(most + 2);
+    const path = new Path(most + 2);
     let limit: SearchResult["limit"] = null;
     let depth = 0;
 
-    const found = (kind: Violation["kind"], finding: Finding, moves: number): boolean => {
-      const known = this.#violations.some((v) => v.name === finding.name && v.says === finding.says);
+    const found = (
+      kind: Violation["kind"],
+      { name, says }: Finding,
+      moves: number,
+      then: readonly Move[] = [],
+    ): boolean => {
+      const known = this.#violations.some((v) => v.name === name && v.says === says);
       if (!known) {
         const schedule = Array.from({ length: moves }, (_, i) => ({
           actor: moverAt[i]!,
           way: moverWayAt[i]!,
         }));
-        this.#violations.push({ kind, ...finding, schedule });
+        this.#violations.push({ kind, name, says, schedule: [...schedule, ...then] });
       }
       return stopAtFirst;
+    };
+    const { inspect } = this.#options;
+    const inspected = (moves: number): boolean => {
+      const finding = inspect?.(position.state);
+      return finding ? found("violation", finding, moves, finding.then) : false;
     };
 
     for (const list of start.events) {
@@ -228,6 +281,8 @@ export class Search {
     this.#visited.add(position.low, position.high);
     this.states = 1;
     forcedAt[0] = forcedActor(automata, position.state);
+    path.push(position.low, position.high);
+    inspected(0);
     let stop = this.#violations.length > 0 && stopAtFirst;
 
     while (!stop) {
@@ -238,6 +293,7 @@ export class Search {
         if (movesAt[depth] === 0) stop = this.#end(position.state, depth, found);
         if (depth === 0) break;
         depth--;
+        path.pop();
         position.back(takenAt[depth]!, markAt[depth]!);
         continue;
       }
@@ -274,6 +330,7 @@ export class Search {
       }
       const slot = this.#visited.add(position.low, position.high);
       if (slot < 0) {
+        if (path.find(position.low, position.high) >= 0) this.cycles++;
         position.back(t, mark);
       } else {
         this.states++;
@@ -285,9 +342,12 @@ export class Search {
         wayAt[depth] = 0;
         movesAt[depth] = 0;
         forcedAt[depth] = forcedActor(automata, position.state);
+        path.push(position.low, position.high);
+        stop = inspected(depth);
         if (depth >= most) {
           limit = "depth";
           depth--;
+          path.pop();
           position.back(takenAt[depth]!, markAt[depth]!);
         } else if (this.#visited.full) {
           limit = "states";

@@ -5,7 +5,15 @@
  */
 
 import { type Automata, Kind } from "./automata.js";
-import { type FinalCheck, type Move, type Violation, Position, deadlockIn, forcedActor } from "./search.js";
+import {
+  type FinalCheck,
+  type Inspected,
+  type Move,
+  type Violation,
+  Position,
+  deadlockIn,
+  forcedActor,
+} from "./search.js";
 import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
 
 /** What the search for a shortest violation came to. */
@@ -14,18 +22,31 @@ export interface ShortestResult {
   /** Changes of the actor up to which everything was seen; of a violation, how many it takes. */
   readonly switches: number;
   readonly nodes: number;
-  /** False if the limit of nodes ended it. */
+  readonly steps: number;
+  /** True if more switches would lead to no other state. */
+  readonly everything: boolean;
+  /** False if the limit of nodes or of time ended it. */
   readonly complete: boolean;
 }
 
 export interface ShortestOptions {
   readonly maxNodes: number;
+  /** Milliseconds. Default: no limit. */
+  readonly maxTime?: number;
   /** Most changes of the running actor; Infinity for no bound. */
   readonly maxSwitches: number;
   readonly final: FinalCheck;
   readonly describe: (address: number) => string;
   /** Only a violation of this name counts; "" for any. */
   readonly name: string;
+  /** Names of violations that do not count. */
+  readonly except?: ReadonlySet<string>;
+  /** A state that is a violation in itself, and the moves that show it. */
+  readonly goal?: (
+    state: Int32Array,
+    low: number,
+    high: number,
+  ) => (Inspected & { readonly kind: Violation["kind"] }) | null;
 }
 
 /** Finds the violation that takes the fewest switches. Throws `Reclassified` as `Search.run` does. */
@@ -40,7 +61,7 @@ export function shortest(
     const finding = list === 0 ? -1 : position.tell(list);
     if (finding >= 0) {
       const violation = { kind: "violation", ...automata.ghosts.findings[finding]!, schedule: [] } as const;
-      return { violation, switches: 0, nodes: 0, complete: true };
+      return { violation, switches: 0, nodes: 0, steps: 0, everything: false, complete: true };
     }
   }
   const width = position.state.length;
@@ -77,6 +98,18 @@ export function shortest(
     return seen.add(low ^ mixLow(-1, last), high ^ mixHigh(-1, last)) >= 0;
   };
 
+  const counts = (name: string): boolean =>
+    (options.name === "" || name === options.name) && !(options.except?.has(name) ?? false);
+  const deadline = performance.now() + (options.maxTime ?? Infinity);
+  let steps = 0;
+  /** More switches than are allowed would have led further. */
+  let cut = false;
+  const result = (
+    violation: Violation | null,
+    switches: number,
+    complete = true,
+    everything = false,
+  ): ShortestResult => ({ violation, switches, nodes: parent.length, steps, everything, complete });
   let best: Violation | null = null;
   add(position.state, -1, -1, 0);
   seen.add(position.low ^ mixLow(-1, -1), position.high ^ mixHigh(-1, -1));
@@ -84,11 +117,17 @@ export function shortest(
   let layer: number[][] = [[0]];
   for (let switches = 0; switches <= options.maxSwitches; switches++) {
     const next: number[][] = [];
-    for (let steps = 0; steps < layer.length; steps++) {
-      for (const node of layer[steps] ?? []) {
+    for (let row = 0; row < layer.length; row++) {
+      for (const node of layer[row] ?? []) {
         if (fresh[node] === 1 && !enter(node)) continue;
         const origin = vectors.slice(node * width, (node + 1) * width);
         const here = new Position(automata, origin);
+        const goal = options.goal?.(here.state, here.low, here.high) ?? null;
+        if (goal && counts(goal.name)) {
+          const { kind, name, says, then } = goal;
+          const violation = { kind, name, says, schedule: [...scheduleOf(node, null), ...then] };
+          return result(violation, switches);
+        }
         const only = forcedActor(automata, here.state);
         let moved = false;
         for (let a = 0; a < n; a++) {
@@ -97,6 +136,7 @@ export function shortest(
           const last = mover.data[node]!;
           const cost = last < 0 || last === a ? 0 : 1;
           for (let way = 0, ways = automata.ways(here.state, a); way < ways; way++) {
+            steps++;
             const t = automata.transition(here.state, a, way);
             const mark = here.mark;
             const finding = here.take(t);
@@ -107,44 +147,48 @@ export function shortest(
                 finding >= 0
                   ? ({ kind: "violation", ...automata.ghosts.findings[finding]! } as const)
                   : ({ kind: "trap", name: "trap", says: automata.local[local]!.message } as const);
-              if (options.name === "" || what.name === options.name) {
+              if (counts(what.name)) {
                 const violation = { ...what, schedule: scheduleOf(node, { actor: a, way }) };
-                if (cost === 0) return { violation, switches, nodes: parent.length, complete: true };
+                if (cost === 0) return result(violation, switches);
                 if (!best || violation.schedule.length < best.schedule.length) best = violation;
               }
             } else if (cost === 0) {
               if (seen.add(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a)) >= 0) {
-                (layer[steps + 1] ??= []).push(add(here.state, node, a, way));
+                (layer[row + 1] ??= []).push(add(here.state, node, a, way));
               }
-            } else if (
-              switches < options.maxSwitches &&
-              !seen.has(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a))
-            ) {
-              const child = add(here.state, node, a, way);
-              fresh[child] = 1;
-              (next[steps + 1] ??= []).push(child);
+            } else if (!seen.has(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a))) {
+              if (switches === options.maxSwitches) cut = true;
+              else {
+                const child = add(here.state, node, a, way);
+                fresh[child] = 1;
+                (next[row + 1] ??= []).push(child);
+              }
             }
             here.back(t, mark);
           }
         }
         if (!moved) {
           const finding = ending(automata, here.state, options);
-          if (finding && (options.name === "" || finding.name === options.name)) {
+          if (finding && counts(finding.name)) {
             const violation = { ...finding, schedule: scheduleOf(node, null) };
-            return { violation, switches, nodes: parent.length, complete: true };
+            return result(violation, switches);
           }
         }
-        if (seen.full || parent.length > 4 * options.maxNodes)
-          return { violation: best, switches, nodes: parent.length, complete: false };
+        if (
+          seen.full ||
+          parent.length > 4 * options.maxNodes ||
+          ((node & 0xff) === 0 && performance.now() > deadline)
+        )
+          return result(best, switches, false);
       }
     }
-    if (best) return { violation: best, switches: switches + 1, nodes: parent.length, complete: true };
+    if (best) return result(best, switches + 1);
     if (!next.some((row) => row?.length)) {
-      return { violation: null, switches, nodes: parent.length, complete: true };
+      return result(null, switches, true, !cut);
     }
     layer = next;
   }
-  return { violation: null, switches: options.maxSwitches, nodes: parent.length, complete: true };
+  return result(null, options.maxSwitches);
 }
 
 /** What is wrong where nobody can act any more. */

@@ -64,7 +64,7 @@ export function parseToken(token: string): TokenContent {
     if (!row) throw bad(`there is no rule number ${number}`);
     return row.name;
   });
-  if (!/^(-|([a-p]\d+(\.\d+)*)*)$/.test(schedule)) throw bad("its schedule is damaged");
+  if (!/^(-|([a-p]\d+(\.\d+)*)+)$/.test(schedule)) throw bad("its schedule is damaged");
   const stretches = [...schedule.matchAll(/([a-p])(\d+)((?:\.\d+)*)/g)].map(([, actor, accesses, ways]) => ({
     actor: actor!.charCodeAt(0) - 97,
     accesses: Number(accesses),

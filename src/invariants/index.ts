@@ -1,5 +1,6 @@
 /** The checkers of the explorer. A file each, with what it holds, what breaks it, and what it does not see. */
 
+import { GuestMmuError } from "../errors.js";
 import { type Checker } from "./checker.js";
 import { data } from "./data.js";
 import { flushLedger } from "./flush-ledger.js";
@@ -45,6 +46,20 @@ export const CHECKERS: readonly Checker[] = [
 /** The checker of this name. */
 export function checkerNamed(name: string): Checker | undefined {
   return CHECKERS.find((checker) => checker.name === name);
+}
+
+/** The checkers that judge a scenario: those that it names, all if it names none. `USAGE` for a name that none has. */
+export function checkersOf(scenario: { readonly name: string; readonly checkers?: readonly string[] }): readonly Checker[] {
+  return (
+    scenario.checkers?.map((name) => {
+      const found = checkerNamed(name);
+      if (found) return found;
+      throw new GuestMmuError("USAGE", {
+        message: `Scenario ${scenario.name}: there is no checker ${JSON.stringify(name)}.`,
+        hint: `Name some of ${CHECKERS.map((checker) => checker.name).join(", ")}.`,
+      });
+    }) ?? CHECKERS
+  );
 }
 
 /** Checkers that have nothing to look at under a profile: gfn_to_pfn_cache came with Linux 5.17. */

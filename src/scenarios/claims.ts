@@ -57,9 +57,12 @@ export const CLAIMS: readonly Claim[] = [
     who: "the retry protocol, one guard left out in each row",
     rows: [
       row("all guards in place", "holds"),
-      row("the number moves at the start only: a fault within the invalidation is missed", "violated", [
-        "SeqRaisedInEnd",
-      ]),
+      row(
+        "the number moves at the start only: a fault within the invalidation is missed",
+        "violated",
+        ["SeqRaisedInEnd"],
+        "v5.4",
+      ),
       row("no count: a fault that checks before the end is missed", "violated", ["CountChecked"]),
       row("no number: a fault that checks after the end is missed", "violated", ["SeqChecked"]),
       row("the snapshot comes after the lookup: an invalidation in between is missed", "violated", [

@@ -27,7 +27,6 @@ const linux = (commit: string | null, year: number, cve?: string) => ({
 
 const SHADOW = "no shadow paging and no nested guests: only two-dimensional paging";
 const DIRTY_LOG = "no dirty log of guest pages";
-const PAGE_CACHE = "no page cache: a file's pages have no life of their own";
 const KHUGEPAGED = "no collapse of page tables into huge pages";
 const FAST_FAULT = "no lockless fault that makes an SPTE writable again";
 
@@ -48,7 +47,6 @@ export const ZOO: readonly ZooEntry[] = [
     id: "Z03",
     title: "a write through a counted reference goes to a page that truncate took out of its file",
     origin: "hypothetical",
-    missing: PAGE_CACHE,
   },
   {
     id: "Z04",

@@ -19,6 +19,7 @@ export {
   SMALL_MACHINE,
   type Ending,
   type Judgement,
+  type RuleOnProfiles,
   type Scenario,
   type ScenarioActor,
   type ScenarioSpec,

@@ -160,10 +160,7 @@ export interface BrokenWithout {
 
 /** The entries of `brokenWithout`, which are names or carry profiles of their own. */
 export function brokenWithout(scenario: Scenario): readonly BrokenWithout[] {
-  const entries = (scenario.brokenWithout ?? []) as readonly (
-    RuleName | { readonly rule: RuleName; readonly profiles?: readonly ProfileName[] }
-  )[];
-  return entries.map((entry) => {
+  return (scenario.brokenWithout ?? []).map((entry) => {
     const { rule, profiles } = typeof entry === "string" ? { rule: entry, profiles: undefined } : entry;
     const places = RULES.find(({ name }) => name === rule)?.profiles ?? [];
     const broken = scenario.brokenOn ?? [];

@@ -1,6 +1,6 @@
 /** Repeats the execution that a token names. */
 
-import { CHECKERS } from "../invariants/index.js";
+import { checkersOf } from "../invariants/index.js";
 import { GuestMmuError } from "../errors.js";
 import { exploredModule, type ExploredBuild } from "../explore/core.js";
 import { nameOf } from "../explore/names.js";
@@ -8,7 +8,7 @@ import { Replay } from "../explore/replay.js";
 import { type Scenario } from "../explore/scenario.js";
 import { Setup } from "../explore/setup.js";
 import { type TokenContent } from "../explore/token.js";
-import { type Trace } from "../explore/trace.js";
+import { type Trace, type TraceAccess } from "../explore/trace.js";
 import { type Repeated } from "./jobs.js";
 
 const BUILDS: readonly ExploredBuild[] = ["lab", "release"];
@@ -44,7 +44,7 @@ export function repeatToken(scenario: Scenario, token: TokenContent, repeat: str
   }
   const { profile, without } = token;
   const setup = new Setup(scenario, { profile, without, build });
-  const replay = new Replay(setup, build === "lab" ? CHECKERS : []);
+  const replay = new Replay(setup, build === "lab" ? checkersOf(scenario) : []);
   for (const stretch of token.stretches) {
     if (replay.ended) break;
     if (stretch.actor >= setup.actors.length || !replay.stretch(stretch)) throw unfit(scenario);
@@ -58,13 +58,22 @@ export function repeatToken(scenario: Scenario, token: TokenContent, repeat: str
     model: token.model,
     rulesOff: without,
     actors: setup.actors.map(({ name, kind, index }) => ({ name, kind, index })),
-    accesses,
+    accesses: numbered(accesses),
     end,
     layout: setup.facts.layout,
     switches: Math.max(0, stretches.length - 1),
     repeat,
   };
   return { trace, outcome };
+}
+
+/** A token counts accesses: a step begins where the actor changes, and at each word that another one touches. */
+function numbered(accesses: readonly TraceAccess[]): TraceAccess[] {
+  let step = -1;
+  return accesses.map((access, i) => {
+    if (i === 0 || access.shared || access.actor !== accesses[i - 1]!.actor) step++;
+    return { ...access, step };
+  });
 }
 
 function unfit(scenario: Scenario): GuestMmuError {

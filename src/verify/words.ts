@@ -5,16 +5,17 @@ import { type Verdict } from "../explore/explore.js";
 import { formatBytes, formatCount, formatCounted, formatDurationNs } from "../report/units.js";
 import { type Job, type JobResult, type Scope } from "./jobs.js";
 
-const LIMITS: Readonly<Record<Exclude<Verdict["limit"], null>, string>> = {
+const LIMITS: Readonly<Record<string, string>> = {
   states: "the limit of states was reached (--max-states)",
   depth: "the limit of depth was reached (--max-depth)",
   time: "the time was over (--max-time)",
   stopped: "it was interrupted",
+  executions: "the executions that were asked for are done (--executions)",
 };
 
 /** Why a verdict is not conclusive; null for one that is. */
 export function limitInWords({ limit }: Verdict): string | null {
-  return limit === null ? null : LIMITS[limit];
+  return limit === null ? null : (LIMITS[limit] ?? limit);
 }
 
 /** `without RetryUnderLock, SeqChecked`, or `all rules`. */

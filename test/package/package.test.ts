@@ -50,6 +50,12 @@ describe("the tarball", () => {
       "dist/workers/index.js",
       "build/release.wasm",
       "build/lab.wasm",
+      "dist/verify/index.js",
+      "dist/verify/worker.js",
+      "build/lab-explore.wasm",
+      "build/lab-explore.sites.json",
+      "build/release-explore.wasm",
+      "build/release-explore.sites.json",
       "README.md",
       "LICENSE",
       "CHANGELOG.md",
@@ -92,13 +98,13 @@ describe("installed", () => {
     expect(stdout).toContain("deadbeef");
   });
 
-  test("the library entry reaches neither piscina nor commander", async () => {
+  test("the library entry reaches neither piscina nor commander, nor the explorer", async () => {
     await writeFile(
       join(folder, "graph.mjs"),
       `import { register } from "node:module";
        const seen = [];
        const hooks = "data:text/javascript," + encodeURIComponent(
-         "export async function resolve(s, c, n) { if (/piscina|commander/.test(s)) throw new Error('reaches ' + s); return n(s, c); }");
+         "export async function resolve(s, c, n) { if (/piscina|commander|\\\\/(explore|invariants|scenarios|verify)\\\\//.test(s)) throw new Error('reaches ' + s); return n(s, c); }");
        register(hooks);
        await import("guestmmu");
        console.log("clean", seen.length);`,
@@ -118,6 +124,34 @@ describe("installed", () => {
        console.log("exports", Object.keys(worker).length > 0);`,
     );
     expect((await node("assets.mjs")).stdout).toContain("exports true");
+  });
+
+  test("the explorer explores, and its examples are typed", async () => {
+    await writeFile(
+      join(folder, "explore.mjs"),
+      `import { explore, SCENARIOS, CHECKERS } from "guestmmu/explore";
+       const race = SCENARIOS.find(({ name }) => name === "fault-vs-dontneed");
+       const [held, broken] = [[], ["SeqChecked"]].map((without) => explore(race, { without }).verdict);
+       console.log(CHECKERS.length > 0, held, broken);`,
+    );
+    expect((await node("explore.mjs")).stdout.trim()).toBe("true holds violated");
+    await writeFile(
+      join(folder, "scenario.mts"),
+      await readFile(join(root, "examples/my-scenario.ts"), "utf8"),
+    );
+    await compile(
+      "scenario.mts",
+      "es2023",
+      "--types",
+      "node",
+      "--typeRoots",
+      join(root, "node_modules/@types"),
+    );
+    const command = join(folder, "node_modules/.bin/guestmmu");
+    const { stdout } = await run(command, ["explore", "node_modules/guestmmu/examples/my-scenario.mjs"], {
+      cwd: folder,
+    });
+    expect(stdout).toMatch(/^HOLDS/m);
   });
 
   test("its types hold under strict settings", async () => {

@@ -1,0 +1,28 @@
+/** How an execution in which nobody can act any more is judged: the same for every strategy. */
+
+import { type Automata } from "./automata.js";
+import { deadlockIn, type FinalCheck, type Violation } from "./search.js";
+
+/** An end: its outcome if every actor is done, and what is wrong with it. */
+export interface Ending {
+  readonly outcome: string | null;
+  readonly wrong: Omit<Violation, "schedule"> | null;
+}
+
+/** Judges the end of an execution: deadlock, the checkers' last word, then the scenario's. */
+export function endingOf(
+  automata: Automata,
+  state: Int32Array,
+  final: FinalCheck,
+  describe: (address: number) => string,
+): Ending {
+  const deadlock = deadlockIn(automata, state, describe);
+  if (deadlock) return { outcome: null, wrong: { kind: "deadlock", ...deadlock } };
+  const { ghosts } = automata;
+  for (let k = 0; k < ghosts.count; k++) {
+    const finding = ghosts.final(k, state[automata.ghostsAt + k]!);
+    if (finding >= 0) return { outcome: null, wrong: { kind: "violation", ...ghosts.findings[finding]! } };
+  }
+  const { outcome, finding } = final(state);
+  return { outcome, wrong: finding ? { kind: "violation", ...finding } : null };
+}
