@@ -1,4 +1,5 @@
 // What bench/ can be asked, in the order of the report.
+import { broken, searchRate, verdicts } from "./explore.mjs";
 import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
 import { tlbHit, walkCached, walkDistinct, walkL2, walkNested } from "./walk.mjs";
@@ -17,4 +18,7 @@ export const QUESTIONS = [
   memory,
   moduleSize,
   firstFigureTime,
+  verdicts,
+  broken,
+  searchRate,
 ];

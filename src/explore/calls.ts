@@ -157,7 +157,8 @@ export function mapCalls(v: number) {
 /** What actor `a` does with pfn cache 0, 8 bytes of it. */
 export function cacheCalls(a: number) {
   return {
-    activate: (gpa: bigint) => call("kvmGpcActivate", `points the pfn cache at gpa ${hex(gpa)}`, a, 0, gpa, 8),
+    activate: (gpa: bigint) =>
+      call("kvmGpcActivate", `points the pfn cache at gpa ${hex(gpa)}`, a, 0, gpa, 8),
     deactivate: () => call("kvmGpcDeactivate", "deactivates the pfn cache", a, 0),
     refresh: () => call("kvmGpcRefresh", "refreshes the pfn cache", a, 0, 8),
     write: (value: bigint) =>

@@ -5,6 +5,7 @@
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { type WasmModule } from "../core/wasm.js";
 import { GuestMmuError } from "../errors.js";
 import { type AccessKind, type Site } from "./trace.js";
 
@@ -20,7 +21,7 @@ export interface ExploredSite extends Site {
 /** A compiled module and its sites. */
 export interface ExploredModule {
   readonly build: ExploredBuild;
-  readonly module: WebAssembly.Module;
+  readonly module: WasmModule;
   readonly sites: readonly ExploredSite[];
   /** First bytes of the SHA-256 of the module: a schedule means nothing to another one. */
   readonly hash: string;

@@ -9,12 +9,15 @@ import { Automata, Reclassified, Split } from "./automata.js";
 import { type ExploredBuild } from "./core.js";
 import { Ghosts } from "./ghosts.js";
 import { ModelWorld, memoryModel, searchModel, shortestModel, type MemoryModel } from "./memory-model.js";
+import { livenessOf, type Liveness } from "./liveness.js";
 import { nameOf } from "./names.js";
+import { Races } from "./races.js";
 import { Replay, type Replayed } from "./replay.js";
 import { type Scenario } from "./scenario.js";
-import { Search, type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./search.js";
+import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./search.js";
 import { Setup } from "./setup.js";
 import { shortest } from "./shortest.js";
+import { STRATEGIES, searchBy, type Strategy, type StrategyResult } from "./strategies/index.js";
 import { tokenOf } from "./token.js";
 import { type Trace } from "./trace.js";
 import { warmUp } from "./walk.js";
@@ -43,6 +46,18 @@ export interface ExploreOptions {
   readonly merge?: boolean;
   /** What actors see of each other's stores: src/explore/memory-model.ts. Default: the scenario's, else "sc". */
   readonly model?: MemoryModel;
+  /** Which executions are looked at: src/explore/strategies. Default "exhaustive". */
+  readonly strategy?: Strategy;
+  /** Strategy "bounded": most changes of the running actor. Default 2. */
+  readonly maxSwitches?: number;
+  /** Strategies "pct" and "random": how many. Default 100,000. */
+  readonly executions?: number;
+  /** Strategy "pct": orderings that a violation may need. Default 3. */
+  readonly depth?: number;
+  /** Strategy "exhaustive": leave out orders of steps that commute (src/explore/reduce.ts). Default false. */
+  readonly reduce?: boolean;
+  /** Look for data races of the core (src/explore/races.ts). Default: of a lab build. */
+  readonly races?: boolean;
   /** Start of random sequences. Default 1. */
   readonly seed?: number;
   /** Called now and then; returns true to stop. */
@@ -66,12 +81,23 @@ export interface Verdict {
   readonly without: readonly RuleName[];
   readonly build: ExploredBuild;
   readonly model: MemoryModel;
+  readonly strategy: Strategy;
+  /**
+   * Changes of the running actor up to which a verdict of "bounded" goes: with more, nothing is known. Null where that is
+   * not how it was looked, or where more would lead to no other state.
+   */
+  readonly bound: number | null;
+  /** Whether executions end. */
+  readonly liveness: Liveness;
+  /** True if every state met was looked at for data races. */
+  readonly racesChecked: boolean;
   readonly verdict: "holds" | "violated" | "inconclusive";
   /** Which limit made it inconclusive. */
   readonly limit: SearchResult["limit"];
   readonly violations: readonly Counterexample[];
   /** Outcomes of finished executions, with the number of different final states of each. */
   readonly outcomes: Readonly<Record<string, number>>;
+  /** States met; of "pct" and "random", different final ones. */
   readonly states: number;
   readonly steps: number;
   /** Ends of executions met. */
@@ -98,6 +124,7 @@ export interface Counterexample {
 }
 
 const DEFAULTS = { maxStates: 50_000_000, maxDepth: 100_000, maxTime: 600_000 } as const;
+const DATA_RACE = "data-race";
 /** States looked at for a shorter violation. */
 const SHORTEST_NODES = 400_000;
 const SHORTEST_NODES_MODEL = 100_000;
@@ -119,6 +146,7 @@ function checked(options: ExploreOptions, scenario: Scenario): Required<Omit<Exp
   }
   if (build === "release" && without.length > 0)
     throw usage("The release module has its rules built in.", "Leave rules out with the lab build.");
+  const model = memoryModel(options.model ?? scenario.model ?? "sc");
   return {
     profile,
     without,
@@ -131,8 +159,29 @@ function checked(options: ExploreOptions, scenario: Scenario): Required<Omit<Exp
     shorten: options.shorten ?? true,
     merge: options.merge ?? false,
     seed: options.seed ?? 1,
-    model: memoryModel(options.model ?? scenario.model ?? "sc"),
+    strategy: strategyOf(options, model),
+    maxSwitches: options.maxSwitches ?? 2,
+    executions: options.executions ?? 100_000,
+    depth: options.depth ?? 3,
+    reduce: options.reduce ?? false,
+    races: (options.races ?? build === "lab") && model === "sc",
+    model,
   };
+}
+
+function strategyOf({ strategy = "exhaustive", reduce }: ExploreOptions, model: MemoryModel): Strategy {
+  const usage = (message: string, hint: string): GuestMmuError =>
+    new GuestMmuError("USAGE", { message, hint });
+  if (!STRATEGIES.includes(strategy))
+    throw usage(`There is no strategy ${JSON.stringify(strategy)}.`, `Use ${STRATEGIES.join(", ")}.`);
+  if (model !== "sc" && (strategy !== "exhaustive" || reduce))
+    throw usage(
+      `Memory model ${model} is explored exhaustively and without reduction only.`,
+      "Leave strategy and reduce out, or take model sc.",
+    );
+  if (reduce && strategy !== "exhaustive")
+    throw usage(`Strategy ${strategy} has no reduction.`, "Leave reduce out, or take strategy exhaustive.");
+  return strategy;
 }
 
 /** Explores every interleaving of a scenario. Throws `USAGE` or `CONFIG_INVALID` for what cannot be explored. */
@@ -159,6 +208,7 @@ class Exploration {
   readonly #automata: Automata;
   readonly #final: FinalCheck;
   readonly #began = performance.now();
+  readonly #races: Races | null;
   #initial: readonly number[] = [];
 
   constructor(scenario: Scenario, options: ReturnType<typeof checked>, progress: ExploreOptions["progress"]) {
@@ -168,6 +218,8 @@ class Exploration {
     this.#ghosts = new Ghosts(options.checkers, this.#setup.facts);
     const { actors, ground } = this.#setup;
     this.#automata = new Automata(actors, ground, this.#ghosts);
+    const { sites } = this.#setup.explored;
+    this.#races = options.races ? new Races(this.#automata, sites, this.#describe) : null;
     this.#final = (state) => {
       const automata = this.#automata;
       this.#setup.enter(automata, state);
@@ -194,13 +246,17 @@ class Exploration {
     const result = this.#repeat(() => this.#search());
     const violations = result.violations.map((violation) => this.#confirm(violation));
     const { scenario } = this.#setup;
-    const { profile, without, build } = this.#options;
+    const { profile, without, build, strategy } = this.#options;
     return {
       scenario: scenario.name,
       profile,
       without,
       build,
       model: this.#options.model,
+      strategy,
+      bound: result.bound,
+      liveness: result.liveness,
+      racesChecked: result.racesChecked,
       verdict: violations.length > 0 ? "violated" : result.limit === null ? "holds" : "inconclusive",
       limit: result.limit,
       violations,
@@ -245,25 +301,27 @@ class Exploration {
     }
   }
 
-  #search(): SearchResult {
+  #search(): StrategyResult {
     const { maxStates, maxDepth, maxTime, all } = this.#options;
     const left = maxTime - (performance.now() - this.#began);
     const limits: SearchLimits = { maxStates, maxDepth, maxTime: Math.max(0, left) };
     if (this.#options.model !== "sc") {
-      return searchModel(
+      const result = searchModel(
         this.#world(),
         this.#automata.start.events,
         { limits, stopAtFirst: !all, final: this.#final },
         this.#describe,
       );
+      return { ...result, bound: null, liveness: livenessOf("unknown", 0), racesChecked: false };
     }
-    const progress = (search: Search): boolean => this.#tell("searching", search);
-    const search = new Search(
-      this.#automata,
-      { limits, stopAtFirst: !all, final: this.#final, progress },
-      this.#describe,
-    );
-    return search.run(this.#automata.start);
+    return searchBy(this.#options, this.#automata, {
+      limits,
+      stopAtFirst: !all,
+      final: this.#final,
+      describe: this.#describe,
+      races: this.#races,
+      progress: (report) => this.#tell("searching", report),
+    });
   }
 
   #world(): ModelWorld {
@@ -323,7 +381,10 @@ class Exploration {
     });
   }
 
-  #tell(phase: ExploreProgress["phase"], { states, steps, ends, depth }: Search): boolean {
+  #tell(
+    phase: ExploreProgress["phase"],
+    { states, steps, ends, depth }: Omit<ExploreProgress, "phase" | "milliseconds">,
+  ): boolean {
     const milliseconds = performance.now() - this.#began;
     return this.#progress?.({ phase, states, steps, ends, depth, milliseconds }) ?? false;
   }
@@ -331,18 +392,25 @@ class Exploration {
   /** Shortens a violation and runs it in the core. */
   #confirm(violation: Violation): Counterexample {
     if (this.#options.model !== "sc") return this.#confirmUnderModel(violation);
+    if (violation.kind === "livelock") return this.#confirmLivelock(violation);
     let best = violation;
     let isShortest = false;
     if (this.#options.shorten) {
-      const found = this.#repeat(() =>
-        shortest(this.#automata, this.#automata.start, {
+      const races = this.#races;
+      const found = this.#repeat(() => {
+        races?.forget();
+        return shortest(this.#automata, this.#automata.start, {
           maxNodes: SHORTEST_NODES,
           maxSwitches: Infinity,
           final: this.#final,
           describe: this.#describe,
           name: this.#options.all ? violation.name : "",
-        }),
-      );
+          goal: (state) => {
+            const finding = races?.inspect(state) ?? null;
+            return finding && { kind: "violation", ...finding };
+          },
+        });
+      });
       if (found.violation) {
         best = found.violation;
         isShortest = found.complete;
@@ -363,7 +431,29 @@ class Exploration {
     );
     if (early) replay.begin();
     for (const { actor, way } of violation.schedule) if (!replay.ended) replay.step(actor, way);
+    // No checker objects to a race: that its two accesses stand beside each other is what the schedule shows.
+    if (violation.name === DATA_RACE && !replay.ended)
+      replay.conclude("violation", DATA_RACE, violation.says);
     return replay.finish(this.#describe);
+  }
+
+  /** Runs a livelock in the core: to the loop, and once around it. */
+  #confirmLivelock(violation: Violation): Counterexample {
+    const { schedule, loopFrom = 0, name, says } = violation;
+    const automata = this.#automata;
+    const replay = new Replay(this.#setup, this.#options.checkers, (address, length) =>
+      automata.suspends(address, length),
+    );
+    replay.begin();
+    let before = replay.standing(automata.cells);
+    schedule.forEach(({ actor, way }, i) => {
+      if (i === loopFrom) before = replay.standing(automata.cells);
+      if (!replay.ended) replay.step(actor, way);
+    });
+    if (replay.standing(automata.cells) === before) replay.conclude("livelock", name, says);
+    const replayed = replay.finish(this.#describe);
+    this.#expectSame(replayed, violation);
+    return this.#counterexample(replayed, false);
   }
 
   #counterexample(replayed: Replayed, isShortest: boolean): Counterexample {

@@ -184,6 +184,26 @@ export class Replay implements Watcher {
     return this.#made === target || this.#end !== null;
   }
 
+  /**
+   * How everybody stands: two moments at which it is the same are the same to all that follows. `words`: those that more
+   * than one actor touches.
+   */
+  standing(words: readonly number[]): string {
+    const memory = this.#setup.ground.runner.words;
+    const actors = this.#suspended.map((suspension, a) => {
+      const at = suspension
+        ? `${suspension.site} ${suspension.address} ${suspension.stack.join(",")}`
+        : "nowhere";
+      return `${this.#history[a]} ${this.#asleep[a]} ${at}`;
+    });
+    return `${actors.join("|")}|${words.map((word) => memory[word]).join(",")}`;
+  }
+
+  /** Ends the execution with what the search has found in it, and no event tells. */
+  conclude(kind: TraceEnd["kind"], name: string, says: string): void {
+    this.#stop(kind, name, says);
+  }
+
   /** Ends the execution: deadlock, or the judgement of a finished one. */
   finish(describe: (address: number) => string): Replayed {
     this.#settleLast();

@@ -9,6 +9,7 @@ import { GuestMmuError } from "../errors.js";
 import { type ExploredModule, type ExploredSite } from "./core.js";
 import { Note } from "../core/layout.generated.js";
 import { trapError } from "../core/trap.js";
+import { type WasmMemory } from "../core/wasm.js";
 import { type Call, type CallResult } from "./program.js";
 
 /** What an actor is suspended at. */
@@ -74,7 +75,7 @@ const STACK_SIZE = 65536;
 const ACCESSES_MAX = 500_000;
 
 export class Runner {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   readonly words: Int32Array;
   readonly #sites: readonly ExploredSite[];
   readonly #exports: Raw;
@@ -94,7 +95,7 @@ export class Runner {
   /** Binds an instance to the machine in `memory`, whose parts end at `size`; the buffer comes after them. */
   constructor(
     explored: ExploredModule,
-    memory: WebAssembly.Memory,
+    memory: WasmMemory,
     size: number,
     results: Readonly<Record<string, { readonly result: "u32" | "i32" | "u64" | "bool" | "void" }>>,
   ) {

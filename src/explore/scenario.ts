@@ -72,6 +72,8 @@ export interface ScenarioSpec<T> {
   actors(setup: T, machine: Machine): readonly ScenarioActor[];
   /** Judges an end of all actors. Default: outcome "done". The books of the machine are checked besides. */
   judge?(ending: Ending<T>): Judgement;
+  /** Takes more than a few seconds: explored only if it is named. */
+  readonly large?: boolean;
   /** False if actors rightly hold references at the end. Default true: everything has to be given back. */
   readonly balanced?: boolean;
 }

@@ -2,9 +2,8 @@
  * I4: every access lands in the page that its translation was made for; nobody touches a free page.
  *
  * Holds: what a TLB entry, a mapping of kvm_vcpu_map, a pfn cache or a pin gives access to has not been freed, nor (a page of
- * a DAX file) been given to another file, since it was made. And no access at all goes to the frame of a free page, nor an
- * atomic write to its struct page other than to its count: the allocator's own words are written plainly by whoever has the
- * page, so that an atomic write comes from somebody who believes to hold it.
+ * a DAX file) been given to another file, since it was made. And no access at all goes to the frame of a free page. Its
+ * struct page is the business of metadata.ts: claim C1 parts the two.
  * Broken by: a reference put straight after gup in kvm_vcpu_map; start that returns with the page still in a TLB; a
  * truncate of a DAX file that does not wait for pins; a put too many.
  * Does not see: pages that were never handed out, machines with the Poison option (the allocator then writes to free frames),
@@ -13,16 +12,9 @@
  * The state has no epochs: a holder is current or stale, and a page that nobody refers to is forgotten.
  */
 
-import {
-  Note,
-  PAGE_FLAGS,
-  PAGE_INDEX,
-  PAGE_LOCK,
-  PAGE_MAPCOUNT,
-  PAGE_OWN,
-} from "../core/layout.generated.js";
+import { Note } from "../core/layout.generated.js";
 import { ACCESS, type CheckedEvent, type Checker, type MachineFacts, type Objection } from "./checker.js";
-import { accessOf, framesOf, pfnOf, structPageOf, useOf, isLarge, sparesGlobal } from "./decode.js";
+import { accessOf, framesOf, pfnOf, useOf, isLarge, sparesGlobal } from "./decode.js";
 import {
   drop,
   EMPTY,
@@ -46,9 +38,6 @@ export type Holders = {
   /** Key "tlb vcpu page", "map vcpu pfn", "gpc cache", "pin actor pfn": frame, and what has become of it since. */
   readonly holders: Table<readonly [pfn: number, fate: number]>;
 };
-
-/** Words of struct page that only a holder writes atomically. */
-const HOLDERS_WORDS = [PAGE_MAPCOUNT, PAGE_FLAGS, PAGE_LOCK, PAGE_INDEX, PAGE_OWN];
 
 function mark(holders: Holders["holders"], first: number, count: number, fate: number): Holders["holders"] {
   return remap(holders, (holder) =>
@@ -96,18 +85,11 @@ function useEvent(state: Holders, event: CheckedEvent, facts: MachineFacts): Hol
 /** The address sanitizer. */
 function access(state: Holders, event: CheckedEvent, facts: MachineFacts): Objection | null {
   if (state.free.length === 0) return null;
-  const { address, atomic, write } = accessOf(event);
+  const { address, write } = accessOf(event);
   const frame = pfnOf(facts, address);
   const how = write ? "wrote to" : "read";
-  if (frame >= 0 && state.free.includes(frame)) {
-    return object(`actor ${event.actor} ${how} address ${hex(address)} in pfn ${frame}, which is free`);
-  }
-  const page = structPageOf(facts, address);
-  if (!page || !atomic || !write || !HOLDERS_WORDS.includes(page.offset) || !state.free.includes(page.pfn))
-    return null;
-  return object(
-    `actor ${event.actor} wrote to the struct page of pfn ${page.pfn} at offset ${page.offset}; the page is free`,
-  );
+  if (frame < 0 || !state.free.includes(frame)) return null;
+  return object(`actor ${event.actor} ${how} address ${hex(address)} in pfn ${frame}, which is free`);
 }
 
 export const useAfterFree: Checker<Holders> = {
@@ -202,7 +184,7 @@ export const useAfterFree: Checker<Holders> = {
     switch (event.kind) {
       case ACCESS: {
         const { address } = accessOf(event);
-        const pfn = structPageOf(facts, address)?.pfn ?? pfnOf(facts, address);
+        const pfn = pfnOf(facts, address);
         return pfn < 0 ? [] : [{ key: `pfn ${pfn}`, write: false }];
       }
       case Note.PageAlloc:

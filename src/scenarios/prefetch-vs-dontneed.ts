@@ -10,7 +10,7 @@ export const prefetchVsDontneed = scenario("prefetch-vs-dontneed", {
     "is cleared.",
   holds: "Nothing of the open range is mapped on the way.",
   decides: ["Z16"],
-  brokenWithout: [],
+  brokenWithout: ["PrefetchSkipsOpenRange"],
   machine: { prefetch: 2 },
   setup(machine) {
     const hva = back(machine, { length: 2n * PAGE });

@@ -27,6 +27,9 @@ export const readVsSlotDelete = scenario("read-vs-slot-delete", {
     const [first, second] = results.vcpu0!.map((outcome) => (outcome === Outcome.Ok ? "memory" : "mmio"));
     const outcome = `${first}, ${second}`;
     if (first !== "mmio" || second !== "memory") return { outcome };
-    return { outcome, objection: "the first page of the slot was no memory any more, and the second still was" };
+    return {
+      outcome,
+      objection: "the first page of the slot was no memory any more, and the second still was",
+    };
   },
 });

@@ -6,10 +6,15 @@ import { back, GPA, PAGE, warm } from "./ground.js";
 export const slotDeleteVsDontneed = scenario("slot-delete-vs-dontneed", {
   prose:
     "host0 deletes a memslot: the root becomes obsolete at once and is taken apart after that, mmu_lock being given up " +
-    "between. In that time host1 drops a page that the obsolete root still maps.",
-  holds: "No root, obsolete or not, maps the page once start has returned.",
-  decides: ["Z45"],
-  brokenWithout: ["ZapInvalidRoots"],
+    "between. In that time host1 drops a page that the obsolete root still maps. And the start and the end of that " +
+    "invalidation have to see the same memslots: if the slot is gone at the end, the count that start raised stays raised.",
+  holds:
+    "No root, obsolete or not, maps the page once start has returned, and what start has counted end counts back.",
+  decides: ["Z15", "Z45"],
+  brokenWithout: [
+    { rule: "ZapInvalidRoots", profiles: ["v5.3", "v5.4", "v6.13", "v6.15"] },
+    "UpdaterWaitsForInvalidations",
+  ],
   machine: { hostThreads: 2 },
   setup(machine) {
     const hva = back(machine);

@@ -11,7 +11,7 @@ export const yieldVsDontneed = scenario("yield-vs-dontneed", {
     "it in. host1 drops the first page as well, finds nothing left to zap, flushes nothing, and frees it.",
   holds: "Whenever mmu_lock is given up, what was zapped is flushed.",
   decides: ["Z47"],
-  brokenWithout: ["FlushBeforeYield"],
+  brokenWithout: [{ rule: "FlushBeforeYield", profiles: ["v5.3", "v5.4", "v6.13", "v6.15"] }],
   machine: { hostThreads: 2 },
   setup(machine) {
     const hva = back(machine, { length: PAGES * PAGE, populated: false });

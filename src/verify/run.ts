@@ -12,6 +12,8 @@ const ENTRY = new URL("./worker.js", import.meta.url).href;
 const PROGRESS_MS = 250;
 /** What a thread may take to load before nobody waits for it any more. */
 const LOADING_MS = 5_000;
+/** What a thread may take to come to a place where it looks whether it is to stop. */
+const STOP_GRACE_MS = 2_000;
 const NO_TASK = null as unknown as Task;
 
 /** What came of all jobs, in their order. */
@@ -39,9 +41,11 @@ export async function runJobs(jobs: readonly Job[], settings: RunSettings = {}):
   const threads = Math.max(1, Math.min(jobs.length, settings.maxWorkers ?? availableParallelism()));
   const stop = new SharedArrayBuffer(4);
   let interrupted = false;
+  let kill: NodeJS.Timeout | undefined;
   const onSignal = (): void => {
     interrupted = true;
     Atomics.store(new Int32Array(stop), 0, 1);
+    kill = setTimeout(() => void piscina.destroy(), STOP_GRACE_MS);
   };
   process.once("SIGINT", onSignal);
   process.once("SIGTERM", onSignal);
@@ -76,6 +80,7 @@ export async function runJobs(jobs: readonly Job[], settings: RunSettings = {}):
     return { results, interrupted, milliseconds: performance.now() - began };
   } finally {
     view.stop();
+    clearTimeout(kill);
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
     await Promise.race([allLoaded, delay(LOADING_MS, undefined, { ref: false })]);

@@ -48,7 +48,7 @@ const HEADINGS = { holds: "HOLDS", violated: "VIOLATED", inconclusive: "INCONCLU
 export function verdictText(result: JobResult, screen: Screen): string {
   const { job, verdict, holds, error } = result;
   if (verdict === null) {
-    const why = error === null ? "interrupted before it began" : `${error.message} ${error.hint}`;
+    const why = error === null ? "interrupted before it came to a verdict" : `${error.message} ${error.hint}`;
     return labelled([["ERROR", `${job.scenario}: ${why}`]], screen);
   }
   const names = [...new Set(verdict.violations.map(({ name }) => name))];
@@ -120,7 +120,8 @@ export function remarks(results: readonly JobResult[]): string[] {
   return results.flatMap(({ job, verdict, error }) => {
     const what = `${job.scenario} on ${job.options.profile}`;
     if (error !== null) return [`${what}: ${error.message} ${error.hint}`];
-    const limit = verdict === null ? "it was interrupted before it began" : limitInWords(verdict);
+    // Of what was interrupted before it came to anything, the table says enough.
+    const limit = verdict === null ? null : limitInWords(verdict);
     return limit === null ? [] : [`${what} is inconclusive: ${limit}.`];
   });
 }

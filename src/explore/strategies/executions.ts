@@ -119,7 +119,7 @@ class Executions {
       if (limit === "time" || limit === "stopped") break;
     }
     return {
-      limit,
+      limit: stopAtFirst && this.#violations.length > 0 ? null : limit,
       violations: this.#violations,
       outcomes: this.#outcomes,
       states: this.#ends.size,

@@ -6,7 +6,7 @@ const AT = 0x7000_0000_0000n;
 const HUGE_GPA = 0x20_0000n;
 
 /** The open question about Linux 5.4: the size is taken from the VMA, before the snapshot. */
-export const faultVsHugetlbRemap = scenario("fault-vs-hugetlb-remap", {
+export const hugetlbRemap = scenario("host-hugetlb-remap", {
   prose:
     "vcpu0 faults on memory that the VMM has mapped from hugetlb. Meanwhile host0 unmaps it, maps small pages at the same " +
     "address, and touches one. Linux 5.4 takes the size from the VMA before it takes its snapshot, and installs it whatever " +

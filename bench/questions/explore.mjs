@@ -1,0 +1,154 @@
+// How long does a verdict take, and how fast is the search? Whole commands are timed, start-up included, one exploration at
+// a time; rates come from the verdict itself.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { isReached } from "../turns.mjs";
+
+const COMMAND = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const MINUTE = 60;
+
+/** What a full run asks, with its limit in seconds; the quick one leaves the long ones out. */
+const SCOPES = [
+  { scenario: "fault-vs-dontneed", case: "1 vCPU, 1 invalidation, 1 page", atMost: 2 },
+  { scenario: "scale-two-vcpus-two-pages", case: "2 vCPUs, 1 invalidation, 2 pages", atMost: 20 },
+  {
+    scenario: "scale-two-vcpus-one-page",
+    case: "2 vCPUs contending, 1 page",
+    atMost: 2 * MINUTE,
+    long: true,
+  },
+  {
+    scenario: "scale-two-vcpus-one-page-two-hosts",
+    case: "2 vCPUs, 2 hosts, 1 page",
+    atMost: 10 * MINUTE,
+    long: true,
+  },
+  { scenario: "scale-three-vcpus-three-pages", case: "3 vCPUs, 3 pages", atMost: 10 * MINUTE, long: true },
+];
+
+/** The guards of the mutation matrix: without each, the founding race is lost. */
+const GUARDS = ["CountChecked", "SeqChecked", "SnapshotBeforeGup", "RetryUnderLock", "LockHeldToInstall"];
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return {
+    median: sorted[sorted.length >> 1],
+    spread: sorted.at(-1) - sorted[0],
+    min: sorted[0],
+    max: sorted.at(-1),
+  };
+}
+
+/** Runs `guestmmu explore` once: seconds on the clock, and the one result. */
+function explore(args) {
+  const begin = performance.now();
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    [COMMAND, "explore", ...args, "--json", "--max-workers", "1"],
+    { encoding: "utf8", maxBuffer: 1 << 28 },
+  );
+  const seconds = (performance.now() - begin) / 1000;
+  if (![0, 1, 4].includes(status))
+    throw new Error(`guestmmu explore ${args.join(" ")} ended with ${status}: ${stderr.trim()}`);
+  return { seconds, result: JSON.parse(stdout).results[0] };
+}
+
+function row({ name, unit, values, target, reads, counts }) {
+  const core = median(values);
+  const reached = target ? isReached(core.median, target) : undefined;
+  return { case: name, unit, core, other: null, digest: null, ratio: core, reads, target, reached, counts };
+}
+
+export const verdicts = {
+  name: "explore",
+  says: "verdicts of `guestmmu explore`, whole commands, no bound, every shared access a possible preemption",
+  clock: "wall",
+  async run(context) {
+    if (!existsSync(COMMAND)) return [];
+    const rows = [];
+    for (const { scenario, case: name, atMost, long } of SCOPES) {
+      if (context.quick && long) continue;
+      const runs = Array.from({ length: long ? 1 : Math.min(3, context.rounds) }, () =>
+        explore([scenario, "--max-time", `${10 * MINUTE}s`]),
+      );
+      const { verdict, detail } = runs[0].result;
+      rows.push(
+        row({
+          name: `${name}: ${verdict}`,
+          unit: "s",
+          values: runs.map(({ seconds }) => seconds),
+          target: { atMost },
+          reads: `${detail.states.toLocaleString("en")} states, ${detail.runs.toLocaleString("en")} steps run in the core`,
+          counts: { states: detail.states, steps: detail.steps, runs: detail.runs, bytes: detail.bytes },
+        }),
+      );
+    }
+    return rows;
+  },
+};
+
+export const broken = {
+  name: "explore-broken",
+  says: "the founding race without each guard, to the shortest schedule, whole commands",
+  clock: "wall",
+  async run(context) {
+    if (!existsSync(COMMAND)) return [];
+    return GUARDS.map((rule) => {
+      const runs = Array.from({ length: Math.min(3, context.rounds) }, () =>
+        explore(["fault-vs-dontneed", "--without", rule]),
+      );
+      const { verdict, detail } = runs[0].result;
+      const switches = detail.violations[0]?.switches;
+      return row({
+        name: `without ${rule}: ${verdict}`,
+        unit: "s",
+        values: runs.map(({ seconds }) => seconds),
+        target: { atMost: 1 },
+        reads: `${switches} switches, shortest ${detail.violations[0]?.shortest}`,
+        counts: { states: detail.states, switches },
+      });
+    });
+  },
+};
+
+export const searchRate = {
+  name: "explore-rate",
+  says: "states/s of the exhaustive search with state matching and all checkers, and of executions at random",
+  clock: "wall",
+  async run(context) {
+    if (!existsSync(COMMAND)) return [];
+    const states = Array.from({ length: Math.min(3, context.rounds) }, () => {
+      const { detail } = explore(["scale-two-vcpus-two-pages"]).result;
+      return detail.states / (detail.milliseconds / 1000) / 1e6;
+    });
+    const executions = Array.from({ length: Math.min(3, context.rounds) }, () => {
+      const count = context.quick ? 20_000 : 200_000;
+      const { detail } = explore([
+        "fault-vs-dontneed",
+        "--strategy",
+        "random",
+        "--executions",
+        `${count}`,
+      ]).result;
+      return { rate: detail.ends / (detail.milliseconds / 1000) / 1000, points: detail.steps / detail.ends };
+    });
+    const points = median(executions.map((e) => e.points)).median;
+    return [
+      row({
+        name: "exhaustive, two vCPUs, two pages",
+        unit: "M states/s",
+        values: states,
+        target: { atLeast: 1 },
+        reads: "learning included",
+      }),
+      row({
+        name: `at random, ${points.toFixed(0)} scheduling points each`,
+        unit: "k executions/s",
+        values: executions.map((e) => e.rate),
+        target: { atLeast: (100 * 60) / points },
+        reads: "100 k/s at 60 points",
+      }),
+    ];
+  },
+};

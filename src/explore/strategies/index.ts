@@ -1,0 +1,116 @@
+/** The strategies: ways to choose which executions are looked at. */
+
+import { type Automata } from "../automata.js";
+import { livenessOf, findLivelock, type Liveness } from "../liveness.js";
+import { type Races } from "../races.js";
+import { reducedSearch } from "../reduce.js";
+import { Search, type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "../search.js";
+import { Random } from "../walk.js";
+import { bounded } from "./bounded.js";
+import { runExecutions } from "./executions.js";
+import { PctSampler } from "./pct.js";
+import { RandomSampler } from "./random.js";
+
+/** `exhaustive`: all of them. `bounded`: those with few switches. `pct`, `random`: some. */
+export const STRATEGIES = ["exhaustive", "bounded", "pct", "random"] as const;
+export type Strategy = (typeof STRATEGIES)[number];
+
+/** How executions are chosen. */
+export interface StrategyOptions {
+  readonly strategy: Strategy;
+  /** Of `bounded`: most changes of the running actor. */
+  readonly maxSwitches: number;
+  /** Of `pct` and `random`. */
+  readonly executions: number;
+  /** Of `pct`: orderings that a bug may need. */
+  readonly depth: number;
+  /** Of `exhaustive`: leave out orders of steps that commute. */
+  readonly reduce: boolean;
+  readonly seed: number;
+}
+
+/** What a strategy works on. */
+export interface StrategyContext {
+  readonly limits: SearchLimits;
+  readonly stopAtFirst: boolean;
+  readonly final: FinalCheck;
+  readonly describe: (address: number) => string;
+  /** Null: races are not looked for. */
+  readonly races: Races | null;
+  readonly progress: (report: {
+    readonly states: number;
+    readonly steps: number;
+    readonly ends: number;
+    readonly depth: number;
+  }) => boolean;
+}
+
+/** What a strategy came to. */
+export interface StrategyResult extends SearchResult {
+  /** Changes of the running actor up to which everything was seen; null if that is not how it was looked. */
+  readonly bound: number | null;
+  readonly liveness: Liveness;
+  /** True if every state that was met was looked at for data races. */
+  readonly racesChecked: boolean;
+}
+
+const UNKNOWN = livenessOf("unknown", 0);
+
+/** Explores by a strategy. Throws `Reclassified` as `Search.run` does. */
+export function searchBy(
+  options: StrategyOptions,
+  automata: Automata,
+  context: StrategyContext,
+): StrategyResult {
+  const { strategy, maxSwitches, executions, depth, reduce, seed } = options;
+  const { races, ...rest } = context;
+  races?.forget();
+  switch (strategy) {
+    case "bounded": {
+      const goal = races ? (state: Int32Array) => asViolation(races.inspect(state)) : undefined;
+      const found = bounded(automata, { ...rest, maxSwitches, ...(goal && { goal }) });
+      return { ...found, liveness: UNKNOWN, racesChecked: races !== null };
+    }
+    case "pct":
+    case "random": {
+      const random = new Random(seed);
+      const sampler =
+        strategy === "pct"
+          ? new PctSampler(random, automata.actors.length, depth)
+          : new RandomSampler(random);
+      const found = runExecutions(automata, sampler, { ...rest, executions, random });
+      return { ...found, bound: null, liveness: UNKNOWN, racesChecked: false };
+    }
+    default: {
+      const result = reduce
+        ? reducedSearch(automata, rest)
+        : new Search(automata, { ...rest, inspect: races?.inspect }, rest.describe).run(automata.start);
+      return {
+        ...withLiveness(result, automata, context, reduce),
+        bound: null,
+        racesChecked: !reduce && !!races,
+      };
+    }
+  }
+}
+
+function asViolation(finding: ReturnType<Races["inspect"]>) {
+  return finding && ({ kind: "violation", ...finding } as const);
+}
+
+/** Adds what is known of executions without an end; a livelock is a violation like others. */
+function withLiveness(
+  result: SearchResult,
+  automata: Automata,
+  { limits, stopAtFirst }: StrategyContext,
+  reduced: boolean,
+): SearchResult & { readonly liveness: Liveness } {
+  const cut = result.limit !== null || (stopAtFirst && result.violations.length > 0);
+  // No cycle in a reduced search, no cycle at all: an execution for ever could be followed from its ends. The other way
+  // round, a component of it need not have all the steps that make it fair.
+  if (cut || (reduced && result.cycles > 0)) return { ...result, liveness: UNKNOWN };
+  if (result.cycles === 0) return { ...result, liveness: livenessOf("ends", 0) };
+  const { liveness, violation } = findLivelock(automata, limits);
+  const violations: readonly Violation[] = violation ? [...result.violations, violation] : result.violations;
+  return { ...result, violations, liveness };
+}

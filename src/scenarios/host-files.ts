@@ -1,0 +1,146 @@
+import { actor, hostCalls, mapCalls, vcpuCalls } from "../explore/calls.js";
+import { scenario } from "../explore/scenario.js";
+import { type Machine } from "../machine/machine.js";
+import { GPA, PAGE } from "./ground.js";
+import { useMap } from "./users-vcpu-map.js";
+
+const FILES = { files: 2, filePages: 1 } as const;
+
+/** A file of one page in the page cache, mapped and behind a memslot. */
+function cachedFile(machine: Machine) {
+  const file = machine.files.create(1);
+  const hva = machine.mm.mmap(PAGE, { file });
+  machine.memslots.add({ gpa: GPA, hva, length: PAGE });
+  machine.mm.populate(hva, PAGE);
+  return { file: file.number, hva };
+}
+
+/** Two files on a device of one block. The first one has the block, and is behind a memslot; `other` maps the second. */
+function daxFiles(machine: Machine) {
+  const device = machine.files.createDevice(1);
+  const file = machine.files.create(1, { device });
+  const hva = machine.mm.mmap(PAGE, { file });
+  machine.memslots.add({ gpa: GPA, hva, length: PAGE });
+  machine.mm.populate(hva, PAGE);
+  const other = machine.mm.mmap(PAGE, { file: machine.files.create(1, { device }) });
+  return { file: file.number, hva, other };
+}
+
+/** A truncate, and the block goes to the next file that wants one. */
+const reuse = (h: number, { file, other }: { file: number; other: bigint }) => [
+  hostCalls(h).truncate(file, 0),
+  hostCalls(h).touch(other, PAGE),
+];
+
+/** A correct reference, and the store is lost. */
+export const cachedMapVsTruncate = scenario("host-cached-map-vs-truncate", {
+  prose:
+    "The memory of the guest is a file in the page cache. KVM maps a page of it for vcpu0, writes to it, and unmaps it. " +
+    "Meanwhile host0 truncates the file, which does not ask who holds a page: the page lives on outside of the file.",
+  holds: "What is written through the map is in the file.",
+  decides: ["C5", "Z03"],
+  brokenOn: ["v5.3", "v5.4", "v6.13", "v6.15"],
+  machine: FILES,
+  setup: cachedFile,
+  actors: ({ file }) => [
+    actor("vcpu", "vcpu0", 0, useMap(0)),
+    actor("host", "host0", 1, [hostCalls(1).truncate(file, 0)]),
+  ],
+});
+
+/** The fault path needs nothing but the notification, whatever is behind it. */
+export const cachedFaultVsTruncate = scenario("host-cached-fault-vs-truncate", {
+  prose:
+    "The memory of the guest is a file in the page cache. vcpu0 writes to a page of it that is not mapped yet. Meanwhile " +
+    "host0 truncates the file.",
+  holds: "The guest writes to the page of the file, or gets an error.",
+  decides: ["C5"],
+  brokenWithout: ["SeqChecked"],
+  machine: FILES,
+  setup: cachedFile,
+  actors: ({ file }) => [
+    actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(GPA, 7n)]),
+    actor("host", "host0", 1, [hostCalls(1).truncate(file, 0)]),
+  ],
+});
+
+/** Truncate of a DAX file waits for whoever holds a page. */
+export const daxMapVsTruncate = scenario("host-dax-map-vs-truncate", {
+  prose:
+    "The memory of the guest is a file on a device with struct pages (DAX), whose only block it has. KVM maps the page " +
+    "for vcpu0, writes to it, and unmaps it. Meanwhile host0 truncates the file, and touches another one, which gets the " +
+    "block. The page is not freed by that: it is idle, and then belongs to another file.",
+  holds: "A truncate takes no block away while somebody holds its page.",
+  decides: ["C3", "C4", "C5", "Z10"],
+  brokenWithout: ["DaxTruncateWaitsIdle", "VcpuMapHoldsReference"],
+  machine: FILES,
+  setup: daxFiles,
+  actors: (setup) => [actor("vcpu", "vcpu0", 0, useMap(0)), actor("host", "host0", 1, reuse(1, setup))],
+});
+
+/** A fault drops its use when the invalidation comes: idle is enough. */
+export const daxFaultVsTruncate = scenario("host-dax-fault-vs-truncate", {
+  prose:
+    "The memory of the guest is a file on a device with struct pages (DAX), whose only block it has. vcpu0 writes to the page, " +
+    "which is not mapped yet. Meanwhile host0 truncates the file, and touches another one, which gets the block. Linux " +
+    "5.3 never puts what the fault has looked up, and the truncate waits for ever.",
+  holds: "The guest uses a block only while it belongs to its file, and the truncate ends.",
+  decides: ["C3", "C4", "Z02"],
+  brokenOn: ["v5.3"],
+  brokenWithout: ["ZoneDeviceNotReserved", "SeqChecked"],
+  machine: FILES,
+  setup: daxFiles,
+  actors: (setup) => [
+    actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(GPA, 7n)]),
+    actor("host", "host0", 1, reuse(1, setup)),
+  ],
+});
+
+/** A device that writes by physical addresses, and knows nothing of page tables. */
+export const daxDirectIo = scenario("host-dax-direct-io", {
+  prose:
+    "host0 reads with O_DIRECT into memory that is a file on a DAX device: another device writes to the block by its " +
+    "physical address. Meanwhile host1 truncates the file, and touches another one, which gets the block.",
+  holds: "A truncate takes no block away while a device writes to it.",
+  decides: ["C3", "Z10"],
+  brokenWithout: ["DaxTruncateWaitsIdle"],
+  machine: { ...FILES, hostThreads: 2 },
+  setup: daxFiles,
+  actors: (setup) => [
+    actor("device", "host0", 1, [hostCalls(1).directRead(setup.hva, 8)]),
+    actor("host", "host1", 2, reuse(2, setup)),
+  ],
+});
+
+/** A pin that nobody bounds. */
+export const daxLongtermPin = scenario("host-dax-longterm-pin", {
+  prose:
+    "host0 pins a page of a file on a DAX device for as long as it likes, as RDMA does (FOLL_LONGTERM), and keeps it. " +
+    "Meanwhile host1 truncates the file, which waits for whoever holds a page.",
+  holds: "The truncate ends.",
+  decides: ["Z10"],
+  brokenWithout: ["LongtermRefusedOnDax"],
+  machine: { ...FILES, hostThreads: 2 },
+  setup: daxFiles,
+  actors: ({ file, hva }) => [
+    actor("host", "host0", 1, [hostCalls(1).pin(hva, true)]),
+    actor("host", "host1", 2, [hostCalls(2).truncate(file, 0)]),
+  ],
+});
+
+/** What a map that lives as long as its guest does to a truncate. */
+export const daxMapKept = scenario("host-dax-map-kept", {
+  prose:
+    "The memory of the guest is a file on a DAX device. KVM maps a page of it for vcpu0 and keeps the map, as it does " +
+    "while the inner guest runs. Meanwhile host0 truncates the file.",
+  holds: "The truncate ends.",
+  decides: ["C5"],
+  brokenOn: ["v5.3", "v5.4", "v6.13", "v6.15"],
+  machine: FILES,
+  setup: daxFiles,
+  actors: ({ file }) => [
+    actor("vcpu", "vcpu0", 0, [mapCalls(0).map(GPA)]),
+    actor("host", "host0", 1, [hostCalls(1).truncate(file, 0)]),
+  ],
+  balanced: false,
+});
