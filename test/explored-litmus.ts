@@ -1,6 +1,6 @@
 // The litmus module under the explorer, without a machine: a ground made by hand, and beside the search a plain walk
 // through every interleaving, which keeps no table, recognises no state, and stops before every access.
-import { Automata, Kind, Reclassified, Split, type Ground } from "../src/explore/automata.js";
+import { Automata, Reclassified, Split, type Ground } from "../src/explore/automata.js";
 import { type ExploredModule } from "../src/explore/core.js";
 import { Ghosts } from "../src/explore/ghosts.js";
 import { Histories, type Call, type CallResult } from "../src/explore/program.js";

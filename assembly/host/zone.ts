@@ -135,7 +135,7 @@ export class Frames {
     store<u32>(page + PAGE_EPOCH, load<u32>(page + PAGE_EPOCH) + 1);
     store<u32>(page + PAGE_FLAGS, 0);
   }
-  /** Refcount from 0 to `references`. Plain: only the owner of a free frame raises its count, try_get refuses 0. */
+  /** Refcount from 0 to `references`: a store, as only the owner of a free frame raises its count; try_get may look on. */
   @inline static claim(page: usize, references: i32, order: u32, actor: usize): void {
     Ensure.that(
       Ops.load<i32>(page + PAGE_REFCOUNT, Order.Relaxed) == 0,
@@ -143,7 +143,7 @@ export class Frames {
       Map.pagePfn(page),
       actor,
     );
-    store<i32>(page + PAGE_REFCOUNT, references);
+    Ops.store<i32>(page + PAGE_REFCOUNT, references, Order.Relaxed);
     Notes.tell(Note.PageAlloc, Map.pagePfn(page), ((<u64>references) << 8) | order);
   }
 }

@@ -291,6 +291,11 @@ export class Automata implements Watcher {
     return this.canon.data[other.next] === r || this.#adopt(r, other.next);
   }
 
+  /** Every transition of a local state that is known. */
+  get learned(): readonly RawTransition[] {
+    return this.#raw;
+  }
+
   /** Address that a notify or a wait names: part of what it does to others. */
   addressOf(l: number): number {
     const { kind, suspension } = this.local[l]!;
@@ -700,7 +705,7 @@ export class Automata implements Watcher {
 }
 
 /** A transition of one local state: what it writes besides its own place, as triples of index, old and new value. */
-interface RawTransition {
+export interface RawTransition {
   readonly from: number;
   readonly next: number;
   readonly writes: readonly number[];

@@ -319,6 +319,7 @@ class Exploration {
       stopAtFirst: !all,
       final: this.#final,
       describe: this.#describe,
+      isLoad: (site) => this.#setup.explored.sites[site]?.kind === "load",
       races: this.#races,
       progress: (report) => this.#tell("searching", report),
     });

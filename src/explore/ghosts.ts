@@ -24,6 +24,9 @@ function textOf(event: CheckedEvent): string {
   return `${event.kind} ${event.actor} ${event.sub} ${event.detail} ${event.a} ${event.b}`;
 }
 
+/** Parts of a checker's state that an event reads or writes. */
+export type Touches = readonly { readonly key: string; readonly write: boolean }[];
+
 /** One checker, its states and their successors. */
 class Tracked {
   readonly listens: ReadonlySet<number>;
@@ -82,6 +85,11 @@ class Tracked {
     const number = typeof result === "number" ? ~result : this.number(result.state);
     this.#successors[this.#table.add(list, state, 0)] = number;
     return number;
+  }
+
+  touches(event: CheckedEvent): Touches | null {
+    if (!this.listens.has(event.kind)) return [];
+    return this.#checker.touches?.(event, this.#facts) ?? null;
   }
 
   final(state: number): number {
@@ -146,6 +154,11 @@ export class Ghosts {
   /** State of checker `k` after a list of events: its number, or ~ the number of a finding. */
   successor(k: number, list: number, state: number): number {
     return this.#tracked[k]!.successor(list, this.#lists[list]!, state);
+  }
+
+  /** Parts of the state of checker `k` that an event reads or writes; null if nobody knows. */
+  touches(k: number, event: CheckedEvent): Touches | null {
+    return this.#tracked[k]!.touches(event);
   }
 
   /** Number of the finding of checker `k` at the end of an execution, or -1. */

@@ -16,6 +16,7 @@ import { hvaPageOf, useOf } from "./decode.js";
 import { drop, EMPTY, hex, object, put, type Table } from "./ghost.js";
 import { spanAt, type Spans } from "./spans.js";
 import { nextHost } from "./tables.js";
+import { reads, writes } from "./touches.js";
 
 export type Backings = {
   readonly host: Spans;
@@ -72,5 +73,10 @@ export const data: Checker<Backings> = {
       default:
         return use(state, event);
     }
+  },
+  touches(event) {
+    if (event.kind === Note.HostLeaf) return writes("host");
+    const use = event.kind === Note.MapUse || event.kind === Note.GpcUse;
+    return use ? reads(wayOf(event), "host") : writes(wayOf(event));
   },
 };

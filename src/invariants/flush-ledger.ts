@@ -18,6 +18,7 @@ import { drop, EMPTY, excluding, hex, including, object, put, type Numbers, type
 import { type Span } from "./spans.js";
 import { before, nextSptes, type Sptes } from "./tables.js";
 import { rangeOf } from "./windows.js";
+import { everyActor, pageTouches, reads, writes } from "./touches.js";
 
 /** gfns, the first frame (of a table: 1 frame), who owes it, actors whose flush began since. */
 export type Debt = readonly [
@@ -155,6 +156,26 @@ export const flushLedger: Checker<Ledger> = {
       }
       default:
         return unpaid(state, event, facts) ?? state;
+    }
+  },
+  touches(event, facts) {
+    const debts = everyActor(facts);
+    const own = `actor ${event.actor}`;
+    switch (event.kind) {
+      case Note.SpteLeaf:
+      case Note.SpteLink:
+        return [...pageTouches(event, facts), ...reads("invalid"), ...writes(own)];
+      case Note.RootInvalid:
+        return writes("invalid");
+      case Note.LockDropped:
+        return Number(event.a) === KVM_MMU_LOCK ? reads(own) : [];
+      case Note.NotifyStarted:
+      case Note.PageFree:
+        return reads(...debts);
+      case Note.TableFree:
+        return [...pageTouches(event, facts), ...reads(...debts), ...writes("invalid")];
+      default:
+        return writes(...debts);
     }
   },
   final(state) {

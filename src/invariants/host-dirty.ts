@@ -12,6 +12,7 @@ import { Note } from "../core/layout.generated.js";
 import { type CheckedEvent, type Checker, type MachineFacts, type Objection } from "./checker.js";
 import { framesOf, pfnOf, useOf } from "./decode.js";
 import { excluding, including, object, put, remap, drop, EMPTY, type Numbers, type Table } from "./ghost.js";
+import { blockKeys, frameKey, reads, writes } from "./touches.js";
 
 export type Dirt = {
   /** Frames of each block of more than one, by pfn of the head: marks are on heads. */
@@ -138,6 +139,26 @@ export const hostDirty: Checker<Dirt> = {
         return givenBack(state, event);
       default:
         return store(state, event, facts);
+    }
+  },
+  touches(event, facts) {
+    const own = `actor ${event.actor}`;
+    const key = frameKey(facts, Number(event.a));
+    switch (event.kind) {
+      case Note.GuestUse: {
+        const { address, write } = useOf(event);
+        return write ? writes(frameKey(facts, pfnOf(facts, address))) : [];
+      }
+      case Note.PageAlloc:
+      case Note.PageFree:
+        return writes(...blockKeys(facts, event));
+      case Note.MapDropped:
+        return writes(own, key);
+      case Note.PinDropped:
+      case Note.PagePut:
+        return reads(own, key);
+      default:
+        return writes(key);
     }
   },
 };

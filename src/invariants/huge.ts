@@ -16,6 +16,7 @@ import { EMPTY, hex, object } from "./ghost.js";
 import { within, type Span, type Spans } from "./spans.js";
 import { nextHost, nextSptes, runsWithin, type Sptes } from "./tables.js";
 import { inWindow, nextWindows, STARTING, type Windows } from "./windows.js";
+import { pageTouches } from "./touches.js";
 
 export type Huge = { readonly host: Spans; readonly sptes: Sptes; readonly windows: Windows };
 
@@ -103,4 +104,5 @@ export const huge: Checker<Huge> = {
         return { ...state, windows: nextWindows(state.windows, event) };
     }
   },
+  touches: pageTouches,
 };

@@ -49,7 +49,10 @@ export function checkerNamed(name: string): Checker | undefined {
 }
 
 /** The checkers that judge a scenario: those that it names, all if it names none. `USAGE` for a name that none has. */
-export function checkersOf(scenario: { readonly name: string; readonly checkers?: readonly string[] }): readonly Checker[] {
+export function checkersOf(scenario: {
+  readonly name: string;
+  readonly checkers?: readonly string[];
+}): readonly Checker[] {
   return (
     scenario.checkers?.map((name) => {
       const found = checkerNamed(name);

@@ -26,6 +26,7 @@ import {
 import { type CheckedEvent, type Checker, type MachineFacts, type Objection } from "./checker.js";
 import { structPageOf } from "./decode.js";
 import { drop, EMPTY, excluding, hex, including, object, put, type Numbers, type Table } from "./ghost.js";
+import { reads, writes } from "./touches.js";
 
 /** Outer to inner (docs/locking.md). */
 const ORDER: readonly string[] = [
@@ -178,6 +179,15 @@ export const locks: Checker<Locks> = {
         return { ...state, srcu: section(state.srcu, actor, by) };
       }
     }
+  },
+  touches(event, facts) {
+    if (event.kind === Note.GuestEnter || event.kind === Note.GuestExit)
+      return writes(`actor ${event.detail}`);
+    const own = writes(`actor ${event.actor}`);
+    if (event.kind !== Note.LockWanted) return own;
+    // Of locks that are listed nothing is remembered.
+    const listed = ORDER.includes(classOf(facts, Number(event.a)));
+    return [...own, ...(listed ? reads("edges") : writes("edges"))];
   },
   final(state, facts) {
     for (const [actor, held] of Object.entries(state.held)) {

@@ -13,6 +13,7 @@ import { type Checker, type MachineFacts, type Objection } from "./checker.js";
 import { hvaPageOf, spteOf } from "./decode.js";
 import { drop, EMPTY, hex, object, put, type Table } from "./ghost.js";
 import { nextSptes, runsWithin, type Sptes } from "./tables.js";
+import { pageTouches, reads, writes } from "./touches.js";
 
 export type Memslots = {
   readonly sptes: Sptes;
@@ -86,6 +87,21 @@ export const memslots: Checker<Memslots> = {
         }
         return { ...state, sptes };
       }
+    }
+  },
+  touches(event, facts) {
+    switch (event.kind) {
+      case Note.GpcValid:
+      case Note.GpcInvalid:
+        return writes(`gpc ${event.detail}`);
+      case Note.GpcUse:
+        return reads(`gpc ${event.detail}`, "deleted");
+      case Note.SlotsPublished:
+        return writes("deleted");
+      case Note.SlotDeleted:
+        return writes("deleted", "pages");
+      default:
+        return [...pageTouches(event, facts), ...reads("deleted")];
     }
   },
 };

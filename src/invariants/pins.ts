@@ -14,6 +14,7 @@ import { Note } from "../core/layout.generated.js";
 import { type CheckedEvent, type Checker, type Objection } from "./checker.js";
 import { framesOf } from "./decode.js";
 import { drop, EMPTY, object, put, type Table } from "./ghost.js";
+import { reads, writes } from "./touches.js";
 
 export type Pins = {
   /** Key "vcpu pfn": maps that are live. */
@@ -74,6 +75,11 @@ export const pins: Checker<Pins> = {
         return state;
       }
     }
+  },
+  touches(event) {
+    if (event.kind !== Note.PageFree) return writes(`pfn ${event.a}`);
+    const { first, count } = framesOf(event);
+    return reads(...Array.from({ length: count }, (_, i) => `pfn ${first + i}`));
   },
   final(state) {
     const map = Object.keys(state.maps)[0]?.split(" ");

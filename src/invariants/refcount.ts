@@ -16,6 +16,7 @@ import { framesOf, hostLeafOf, SHIFT_AT, signed, SPECIAL } from "./decode.js";
 import { drop, EMPTY, excluding, including, object, put, type Numbers, type Table } from "./ghost.js";
 import { maps, type Spans } from "./spans.js";
 import { nextHost } from "./tables.js";
+import { blockKeys, frameKey, reads, writes } from "./touches.js";
 
 export type Refcounts = {
   readonly host: Spans;
@@ -173,6 +174,20 @@ export const refcount: Checker<Refcounts> = {
         return filed(state, event);
       default:
         return counted(state, event);
+    }
+  },
+  touches(event, facts) {
+    switch (event.kind) {
+      case Note.HostLeaf: {
+        // Which page it unmaps, the event does not say.
+        const { pfn } = hostLeafOf(event);
+        return pfn < 0 ? writes("host") : writes("host", frameKey(facts, pfn));
+      }
+      case Note.PageAlloc:
+      case Note.PageFree:
+        return [...writes(...blockKeys(facts, event)), ...reads("host")];
+      default:
+        return [...writes(frameKey(facts, Number(event.a))), ...reads("host")];
     }
   },
   final(state, facts) {

@@ -16,6 +16,7 @@ import { type CheckedEvent, type Checker, type MachineFacts, type Objection } fr
 import { gfnsOf, signed } from "./decode.js";
 import { drop, EMPTY, hex, object, put, remap, type Table } from "./ghost.js";
 import { rangeOf } from "./windows.js";
+import { reads, writes } from "./touches.js";
 
 const STARTING = 0;
 const OPEN = 1;
@@ -204,6 +205,10 @@ export const retryState: Checker<RetryState> = {
       default:
         return notified(state, event);
     }
+  },
+  touches({ kind, a }) {
+    if (kind !== Note.LockDropped) return writes("counts");
+    return Number(a) === KVM_MMU_LOCK ? reads("counts") : [];
   },
   final(state) {
     const pair = all(state)[0];

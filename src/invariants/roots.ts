@@ -13,6 +13,7 @@ import { Note } from "../core/layout.generated.js";
 import { type Checker } from "./checker.js";
 import { spteOf } from "./decode.js";
 import { drop, EMPTY, excluding, hex, including, object, put, type Numbers, type Table } from "./ghost.js";
+import { everyActor, reads, writes } from "./touches.js";
 
 export type Roots = {
   /** Obsolete roots that have not been given back. */
@@ -58,6 +59,18 @@ export const roots: Checker<Roots> = {
         if (user !== undefined) return object(`root ${pfn} was freed while vCPU ${user} runs on it`);
         return state.invalid.includes(pfn) ? { ...state, invalid: excluding(state.invalid, pfn) } : state;
       }
+    }
+  },
+  touches({ kind, detail }, facts) {
+    switch (kind) {
+      case Note.SpteLeaf:
+        return reads("invalid");
+      case Note.RootInvalid:
+        return writes("invalid");
+      case Note.TableFree:
+        return [...reads(...everyActor(facts)), ...writes("invalid")];
+      default:
+        return writes(`actor ${detail}`);
     }
   },
 };

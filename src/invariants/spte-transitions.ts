@@ -13,6 +13,7 @@ import { type Checker } from "./checker.js";
 import { HOST_WRITABLE, MMU_WRITABLE, spteOf, WRITABLE } from "./decode.js";
 import { EMPTY, hex, object } from "./ghost.js";
 import { before, nextSptes, type Sptes } from "./tables.js";
+import { pageTouches } from "./touches.js";
 
 export const spteTransitions: Checker<Sptes> = {
   name: "legal-spte-transitions",
@@ -41,4 +42,5 @@ export const spteTransitions: Checker<Sptes> = {
     }
     return next;
   },
+  touches: pageTouches,
 };

@@ -23,6 +23,7 @@ import {
   type Numbers,
   type Table,
 } from "./ghost.js";
+import { everyActor, pageTouches, reads, writes } from "./touches.js";
 
 const RCU = 1n;
 
@@ -109,6 +110,27 @@ export const tableLifetime: Checker<Tables> = {
         const next = { ...state, links: drop(state.links, key) };
         return inside.length === 0 ? next : { ...next, unlinked: put(state.unlinked, old, inside) };
       }
+    }
+  },
+  touches(event, facts) {
+    switch (event.kind) {
+      case ACCESS:
+        return reads(`pfn ${pfnOf(facts, accessOf(event).address)}`);
+      case Note.TableAlloc:
+        return writes(`pfn ${event.a}`);
+      case Note.PageAlloc: {
+        const { first, count } = framesOf(event);
+        return writes(...Array.from({ length: count }, (_, i) => `pfn ${first + i}`));
+      }
+      case Note.TableFree:
+        return [...writes(`pfn ${event.a}`, "pages"), ...reads(...everyActor(facts))];
+      case Note.ReadEnter:
+      case Note.ReadLeave:
+        return event.a === RCU ? writes(`actor ${event.actor}`) : [];
+      default:
+        // Links are of entries above the smallest.
+        if (spteOf(event).shift === 12) return [];
+        return [...pageTouches(event, facts), ...reads(...everyActor(facts))];
     }
   },
 };

@@ -28,6 +28,7 @@ import {
 } from "./ghost.js";
 import { maps, type Span } from "./spans.js";
 import { before, nextSptes, type Sptes } from "./tables.js";
+import { reads, writes } from "./touches.js";
 
 /** Frames whose translation was reduced: first, count, actors whose flush began since. */
 export type Owed = readonly [pfn: number, count: number, begun: Numbers];
@@ -152,6 +153,20 @@ export const tlb: Checker<Tlbs> = {
       }
       default:
         return afterEntry(state, event);
+    }
+  },
+  touches(event) {
+    const own = `tlb ${event.detail}`;
+    switch (event.kind) {
+      case Note.GuestUse:
+        return reads("sptes", own);
+      case Note.TlbFill:
+        return [...reads("sptes"), ...writes(own)];
+      case Note.TlbDrop:
+      case Note.TlbFlush:
+        return writes(own);
+      default:
+        return writes("sptes");
     }
   },
 };

@@ -16,6 +16,7 @@ import { EMPTY, hex, object } from "./ghost.js";
 import { spanAt, type Spans } from "./spans.js";
 import { nextHost, nextSptes, runsWithin, type SpteRun, type Sptes } from "./tables.js";
 import { inWindow, nextWindows, OPEN, rangeOf, STARTING, type Windows } from "./windows.js";
+import { pageTouches } from "./touches.js";
 
 export type Translations = { readonly host: Spans; readonly sptes: Sptes; readonly windows: Windows };
 
@@ -133,6 +134,7 @@ export const translations: Checker<Translations> = {
         return afterSpte(state, event, facts);
     }
   },
+  touches: pageTouches,
   final(state, facts) {
     for (const run of runsWithin(state.sptes)) {
       const found = incoherent(state, run, facts);

@@ -13,6 +13,7 @@ import { EMPTY, hex, object } from "./ghost.js";
 import { spanAt, type Spans } from "./spans.js";
 import { nextHost, nextSptes, runsWithin, type Sptes } from "./tables.js";
 import { inWindow, nextWindows, rangeOf, STARTING, type Windows } from "./windows.js";
+import { pageTouches } from "./touches.js";
 
 export type WritePermission = { readonly host: Spans; readonly sptes: Sptes; readonly windows: Windows };
 
@@ -81,4 +82,5 @@ export const writePermission: Checker<WritePermission> = {
       }
     }
   },
+  touches: pageTouches,
 };

@@ -7,8 +7,15 @@ import { faultsSideBySide } from "./faults-side-by-side.js";
 import { flushVsGuest } from "./flush-vs-guest.js";
 import { gupVsReuse } from "./gup-vs-reuse.js";
 import { lookupVsSlotDelete } from "./lookup-vs-slot-delete.js";
+import { cacheRefreshWeak, faultVsDontneedWeak, flushVsGuestTso } from "./memory-models.js";
 import { prefetchVsDontneed } from "./prefetch-vs-dontneed.js";
 import { readVsSlotDelete } from "./read-vs-slot-delete.js";
+import {
+  scaleThreeVcpusThreePages,
+  scaleTwoVcpusOnePage,
+  scaleTwoVcpusTwoHosts,
+  scaleTwoVcpusTwoPages,
+} from "./scale.js";
 import { slotAddVsDontneed } from "./slot-add-vs-dontneed.js";
 import { slotDeleteVsDontneed } from "./slot-delete-vs-dontneed.js";
 import { twoInvalidations } from "./two-invalidations.js";
@@ -16,6 +23,26 @@ import { twoSlotsZapped } from "./two-slots-zapped.js";
 import { walkerVsSlotDelete } from "./walker-vs-slot-delete.js";
 import { yieldVsDontneed } from "./yield-vs-dontneed.js";
 import { zapVsDirtyFlag } from "./zap-vs-dirty-flag.js";
+import { faultVsSplit } from "./fault-vs-split.js";
+import {
+  cachedFaultVsTruncate,
+  cachedMapVsTruncate,
+  daxDirectIo,
+  daxFaultVsTruncate,
+  daxLongtermPin,
+  daxMapKept,
+  daxMapVsTruncate,
+} from "./host-files.js";
+import { hugetlbRemap } from "./host-hugetlb-remap.js";
+import { gupVsSplit, refcountLimit, zeroPageFaults } from "./host-references.js";
+import { remappedFault, remappedMap, remappedReadOnly } from "./host-remapped.js";
+import {
+  cacheDeactivated,
+  cacheMovedInRefresh,
+  cacheRefreshVsDontneed,
+  cacheUseVsDontneed,
+} from "./users-pfn-cache.js";
+import { vcpuMapHardware, vcpuMapOfDevice, vcpuMapVsDontneed, vcpuMapVsFork } from "./users-vcpu-map.js";
 
 /** All scenarios, by name. */
 export const SCENARIOS: readonly Scenario[] = (
@@ -26,8 +53,15 @@ export const SCENARIOS: readonly Scenario[] = (
     flushVsGuest,
     gupVsReuse,
     lookupVsSlotDelete,
+    cacheRefreshWeak,
+    faultVsDontneedWeak,
+    flushVsGuestTso,
     prefetchVsDontneed,
     readVsSlotDelete,
+    scaleThreeVcpusThreePages,
+    scaleTwoVcpusOnePage,
+    scaleTwoVcpusTwoHosts,
+    scaleTwoVcpusTwoPages,
     slotAddVsDontneed,
     slotDeleteVsDontneed,
     twoInvalidations,
@@ -35,5 +69,28 @@ export const SCENARIOS: readonly Scenario[] = (
     walkerVsSlotDelete,
     yieldVsDontneed,
     zapVsDirtyFlag,
+    faultVsSplit,
+    cachedFaultVsTruncate,
+    cachedMapVsTruncate,
+    daxDirectIo,
+    daxFaultVsTruncate,
+    daxLongtermPin,
+    daxMapKept,
+    daxMapVsTruncate,
+    hugetlbRemap,
+    gupVsSplit,
+    refcountLimit,
+    zeroPageFaults,
+    remappedFault,
+    remappedMap,
+    remappedReadOnly,
+    cacheDeactivated,
+    cacheMovedInRefresh,
+    cacheRefreshVsDontneed,
+    cacheUseVsDontneed,
+    vcpuMapHardware,
+    vcpuMapOfDevice,
+    vcpuMapVsDontneed,
+    vcpuMapVsFork,
   ] as readonly Scenario[]
 ).toSorted((a, b) => (a.name < b.name ? -1 : 1));

@@ -12,6 +12,9 @@ export {
 } from "../explore/explore.js";
 export { actor, hostCalls, vcpuCalls } from "../explore/calls.js";
 export { type ExploredBuild } from "../explore/core.js";
+export { type Liveness } from "../explore/liveness.js";
+export { MEMORY_MODELS, type MemoryModel } from "../explore/memory-model.js";
+export { STRATEGIES, type Strategy } from "../explore/strategies/index.js";
 export { type Call, type CallResult, type Program } from "../explore/program.js";
 export { randomScenario } from "../explore/random-scenario.js";
 export {

@@ -5,6 +5,8 @@ import { type RuleName } from "../core/rules.js";
 import { type GuestMmuErrorJson } from "../errors.js";
 import { type ExploredBuild } from "../explore/core.js";
 import { type ExploreProgress, type Verdict } from "../explore/explore.js";
+import { type MemoryModel } from "../explore/memory-model.js";
+import { type Strategy } from "../explore/strategies/index.js";
 import { type Trace } from "../explore/trace.js";
 
 /** Where a scenario comes from: what a thread needs to have it too. */
@@ -14,25 +16,22 @@ export type Source =
   | { readonly kind: "random"; readonly seed: number }
   | { readonly kind: "claim"; readonly claim: number; readonly row: number };
 
-export const STRATEGIES = ["exhaustive", "bounded", "pct", "random"] as const;
-/** How executions are chosen. Only `exhaustive` shows that something holds. */
-export type StrategyName = (typeof STRATEGIES)[number];
-
-export const MODELS = ["sc", "tso", "weak"] as const;
-export type ModelName = (typeof MODELS)[number];
-
 /** How a job explores. What is left out is up to `explore`. */
 export interface JobOptions {
   readonly profile: ProfileName;
   readonly without: readonly RuleName[];
   readonly build: ExploredBuild;
-  readonly strategy: StrategyName;
+  readonly strategy: Strategy;
   /** Most changes of the running actor, for `bounded`. */
-  readonly bound?: number;
+  readonly maxSwitches?: number;
   /** Executions, for `pct` and `random`. */
   readonly executions?: number;
+  /** Orderings that a violation may need, for `pct`. */
+  readonly depth?: number;
+  /** Leave out orders of steps that commute, for `exhaustive`. */
+  readonly reduce?: boolean;
   /** Default: that of the scenario. */
-  readonly model?: ModelName;
+  readonly model?: MemoryModel;
   readonly all?: boolean;
   readonly seed?: number;
   readonly maxStates?: number;

@@ -4,9 +4,11 @@ import { PROFILES, isProfileName, type ProfileName } from "../core/profiles.js";
 import { RULES, isRuleName, type RuleName } from "../core/rules.js";
 import { usageError } from "../errors.js";
 import { type ExploredBuild } from "../explore/core.js";
+import { MEMORY_MODELS, type MemoryModel } from "../explore/memory-model.js";
 import { type Scenario } from "../explore/scenario.js";
+import { STRATEGIES, type Strategy } from "../explore/strategies/index.js";
 import { parseCounts, parseDurationMs } from "../report/units.js";
-import { MODELS, STRATEGIES, type JobOptions, type ModelName, type StrategyName } from "./jobs.js";
+import { type JobOptions } from "./jobs.js";
 import { nearest } from "./sources.js";
 
 const PROFILE_NAMES = Object.keys(PROFILES) as ProfileName[];
@@ -25,6 +27,8 @@ export interface ExploreTexts {
   readonly maxTime?: string;
   readonly maxSwitches?: string;
   readonly executions?: string;
+  readonly orderings?: string;
+  readonly reduce?: boolean;
   readonly seed?: string;
   readonly all?: boolean;
 }
@@ -89,13 +93,13 @@ export function parseJobOptions(texts: ExploreTexts): Omit<JobOptions, "profile"
   if (build === "release" && without.length > 0) {
     throw usageError("The release module has its rules built in.", "Leave rules out with --build lab.");
   }
-  const bound = count("--max-switches", texts.maxSwitches, 0, 1000);
-  const strategy: StrategyName = oneOf(
+  const maxSwitches = count("--max-switches", texts.maxSwitches, 0, 1000);
+  const strategy: Strategy = oneOf(
     "--strategy",
-    texts.strategy ?? (bound === undefined ? "exhaustive" : "bounded"),
+    texts.strategy ?? (maxSwitches === undefined ? "exhaustive" : "bounded"),
     STRATEGIES,
   );
-  if (bound !== undefined && strategy !== "bounded") {
+  if (maxSwitches !== undefined && strategy !== "bounded") {
     throw usageError(
       `--max-switches bounds the strategy bounded, not ${strategy}.`,
       "Leave one of the two out.",
@@ -105,14 +109,20 @@ export function parseJobOptions(texts: ExploreTexts): Omit<JobOptions, "profile"
   if (executions !== undefined && strategy !== "pct" && strategy !== "random") {
     throw usageError(`--executions does not go with strategy ${strategy}.`, "It is for pct and random.");
   }
-  const model: ModelName | undefined =
-    texts.model === undefined ? undefined : oneOf("--model", texts.model, MODELS);
+  const depth = count("--orderings", texts.orderings, 1, 100);
+  if (depth !== undefined && strategy !== "pct") {
+    throw usageError(`--orderings does not go with strategy ${strategy}.`, "It is for pct.");
+  }
+  const model: MemoryModel | undefined =
+    texts.model === undefined ? undefined : oneOf("--model", texts.model, MEMORY_MODELS);
   return defined({
     without,
     build,
     strategy,
-    bound,
+    maxSwitches,
     executions,
+    depth,
+    reduce: texts.reduce,
     model,
     all: texts.all,
     seed: count("--seed", texts.seed, 0, 0xffff_ffff),

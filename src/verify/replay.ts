@@ -49,6 +49,15 @@ export function repeatToken(scenario: Scenario, token: TokenContent, repeat: str
     if (replay.ended) break;
     if (stretch.actor >= setup.actors.length || !replay.stretch(stretch)) throw unfit(scenario);
   }
+  // No checker tells of a data race or a livelock: their schedules stop in the middle.
+  const unfinished = !replay.ended && setup.actors.some((_, a) => !replay.done(a));
+  if (unfinished && setup.actors.some((_, a) => replay.enabled(a))) {
+    replay.conclude(
+      "violation",
+      "",
+      "the schedule stops here: a data race or a livelock, as the verdict said",
+    );
+  }
   const { accesses, stretches, end, outcome } = replay.finish((address) =>
     nameOf(setup.facts.layout, address, 4),
   );

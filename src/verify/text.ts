@@ -84,6 +84,7 @@ export function counterexampleText({ trace, shortest, switches }: Counterexample
 const COLUMNS = [
   { header: "scenario", align: "left" },
   { header: "profile", align: "left" },
+  { header: "model", align: "left" },
   { header: "rules", align: "left", wrap: 30 },
   { header: "verdict", align: "left" },
   { header: "states", align: "right" },
@@ -101,6 +102,7 @@ export function verdictTable(results: readonly JobResult[]): string {
       return [
         job.scenario,
         job.options.profile,
+        verdict === null ? null : verdict.model,
         rulesInWords(job.options.without),
         verdictInWords(result),
         ...workCells(result),

@@ -67,21 +67,32 @@ export function scopeInWords({ actors, pages, memslots, frames }: Scope): string
 
 /** How executions were chosen, and what follows from that. */
 export function strategyInWords({ options }: Job, verdict: Verdict): string {
-  switch (options.strategy) {
+  switch (verdict.strategy) {
     case "exhaustive": {
-      const all = "exhaustive: every order of the accesses to shared words, at every access, each state once";
+      const reduced = options.reduce ? "orders of steps that commute left out, " : "";
+      const all = `exhaustive: every order of the accesses to shared words, at every access, ${reduced}each state once`;
       if (verdict.verdict === "holds") return `${all}; ${formatCounted(verdict.cells, "word")} are shared`;
       return verdict.limit === null && !options.all
         ? `${all}, up to the first violation`
         : `${all}, as far as it came`;
     }
     case "bounded":
-      return `bounded: every execution with at most ${formatCounted(options.bound ?? 2, "switch", "switches")}; what takes more is not shown`;
+      return verdict.bound === null
+        ? "bounded: and more switches between actors would lead to no other state"
+        : `bounded: every execution with at most ${formatCounted(verdict.bound, "switch", "switches")} between actors; what takes more is not known`;
     case "pct":
-      return "pct: random priorities; a violation is one, and no violation shows nothing";
+      return "pct: executions by random priorities; a violation is one, and no violation proves nothing";
     case "random":
-      return "random: a violation is one, and no violation shows nothing";
+      return "random: executions at random; a violation is one, and no violation proves nothing";
   }
+}
+
+/** Whether plain accesses of two actors were looked for that could happen at once. */
+function racesInWords({ racesChecked, violations }: Verdict): string {
+  if (!racesChecked) return "not looked for";
+  return violations.some(({ name }) => name === "data-race")
+    ? "a plain access of one actor beside one of another, see below"
+    : "no plain access of one actor stands beside one of another";
 }
 
 function workLine(verdict: Verdict): string {
@@ -94,6 +105,7 @@ function workLine(verdict: Verdict): string {
 }
 
 function memoryLine({ bytes, states }: Verdict): string {
+  if (bytes === 0) return "no visited states are kept";
   return (
     `${formatBytes(bytes)} for the visited states, kept as 64-bit fingerprints: the risk that one was taken for ` +
     `another is ${riskInWords(states)}`
@@ -107,6 +119,8 @@ export function boundLines({ job, verdict, scope }: JobResult): [string, string]
   if (scope !== null) lines.push(["scope", scopeInWords(scope)]);
   lines.push(["strategy", strategyInWords(job, verdict)]);
   lines.push(["limits", limitInWords(verdict) ?? "none was reached"]);
+  lines.push(["endings", verdict.liveness.says]);
+  lines.push(["races", racesInWords(verdict)]);
   const outcomes = Object.entries(verdict.outcomes);
   if (outcomes.length > 0) {
     const texts = outcomes.map(([outcome, finals]) => `${outcome} (${formatCounted(finals, "final state")})`);

@@ -1,7 +1,7 @@
 /** A thread that explores: Piscina calls the default export with each task. */
 
 import { GuestMmuError } from "../errors.js";
-import { explore, type Counterexample, type ExploreOptions, type Verdict } from "../explore/explore.js";
+import { explore, type Counterexample, type ExploreOptions } from "../explore/explore.js";
 import { type Scenario } from "../explore/scenario.js";
 import { Setup } from "../explore/setup.js";
 import { writeProgress, type Answer, type Job, type Scope, type Task } from "./jobs.js";
@@ -26,7 +26,6 @@ export default async function work({ job, progress, stop }: Task): Promise<Answe
     } satisfies ExploreOptions & Job["options"];
     const scope = scopeOf(scenario, job);
     const verdict = explore(scenario, options);
-    requireAnswered(job, verdict);
     return {
       verdict: { ...verdict, violations: verdict.violations.map((one) => repeatable(one, job)) },
       scope,
@@ -38,23 +37,13 @@ export default async function work({ job, progress, stop }: Task): Promise<Answe
   }
 }
 
-/** What was not explored as it was asked must not pass for it. */
-function requireAnswered({ options }: Job, verdict: Verdict): void {
-  const { strategy = "exhaustive", model } = verdict as Verdict & { readonly strategy?: string };
-  if (strategy !== options.strategy)
-    throw unsupported(`strategy ${options.strategy}`, `This version answers with ${strategy}.`);
-  if (options.model !== undefined && model !== options.model)
-    throw unsupported(`memory model ${options.model}`, `This version answers with ${model}.`);
-}
-
-function unsupported(what: string, hint: string): GuestMmuError {
-  return new GuestMmuError("UNSUPPORTED", { message: `There is no ${what} for this scenario.`, hint });
-}
-
 /** The command that repeats it names the file that the scenario is in. */
 function repeatable(one: Counterexample, { source }: Job): Counterexample {
   if (source.kind !== "file") return one;
-  const repeat = `guestmmu explore ${source.path} --replay ${one.token}`;
+  // Under a memory model the command is another search, which names the scenario.
+  const repeat = one.trace.repeat
+    .replace(/ --replay /, ` ${source.path} --replay `)
+    .replace(` ${source.name} `, ` ${source.path} `);
   return { ...one, trace: { ...one.trace, repeat } };
 }
 

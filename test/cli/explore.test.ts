@@ -126,8 +126,8 @@ describe("a scenario", () => {
 
   test("on several profiles is a table", async () => {
     const { code, out } = await guestmmu(["explore", RACE, "--profile", "v5.4,v6.13"]);
-    expect(out).toMatch(/^fault-vs-dontneed +v5\.4 +all rules +holds +\d/m);
-    expect(out).toMatch(/^fault-vs-dontneed +v6\.13 +all rules +holds +\d/m);
+    expect(out).toMatch(/^fault-vs-dontneed +v5\.4 +sc +all rules +holds +\d/m);
+    expect(out).toMatch(/^fault-vs-dontneed +v6\.13 +sc +all rules +holds +\d/m);
     expect(out).toMatch(/2 verdicts in .*: 0 other than expected, 0 inconclusive/);
     expect(code).toBe(0);
   });

@@ -60,11 +60,4 @@ describe("outcomes", () => {
     expect(found[1]).toEqual(found[0]);
     expect(found[2]).toEqual(found[0]);
   });
-  test.each(COMPARED)("do not depend on merging: $name", (scenario) => {
-    const plain = explored(scenario);
-    const merged = explored(scenario, { merge: true });
-    expect(merged.verdict).toBe(plain.verdict);
-    expect(Object.keys(merged.outcomes)).toEqual(Object.keys(plain.outcomes));
-    expect(merged.states).toBeLessThanOrEqual(plain.states);
-  });
 });

@@ -35,6 +35,8 @@ export interface StrategyContext {
   readonly stopAtFirst: boolean;
   readonly final: FinalCheck;
   readonly describe: (address: number) => string;
+  /** True for sites that only read. */
+  readonly isLoad: (site: number) => boolean;
   /** Null: races are not looked for. */
   readonly races: Races | null;
   readonly progress: (report: {
