@@ -55,6 +55,7 @@ Examples:
   guestmmu explore examples/my-scenario.mjs
   guestmmu explore --every-rule
 
+Scenarios that take minutes are explored when they are named, and not otherwise (--list says which).
 A scenario that is known to be broken on a profile is expected to be violated there, and counts as found.
 Ctrl-C ends it and prints what is known; a second one kills.
 

@@ -70,6 +70,11 @@ export interface Ground {
   readonly base: Int32Array;
   /** True for words that decide nothing: statistics. */
   readonly ignored: (word: number) => boolean;
+  /**
+   * Words that are cells from the start, whoever touches them. Guest data are: that an access to them comes before the page
+   * is freed, or after, makes a difference to the checkers though to nobody else.
+   */
+  readonly data?: readonly number[];
   /** True for words that mean nothing between two calls of an actor: they are put back when its program is over. */
   readonly scratch: (word: number) => boolean;
   /** One of all lists of an actor's words that mean the same; words and values in turn, by word. */
@@ -156,6 +161,7 @@ export class Automata implements Watcher {
     this.#readers = new Uint16Array(words);
     this.#writers = new Uint16Array(words);
     this.#stamp = new Uint32Array(words);
+    for (const word of ground.data ?? []) this.#share(word);
   }
 
   /** Numbers in a state. */

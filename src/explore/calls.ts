@@ -101,10 +101,14 @@ export function hostCalls(h: number) {
         hva,
         FollFlag.Write | (longterm ? FollFlag.Longterm : 0),
       ),
-    unpin: (pfn: number) => call("hostUnpin", `unpins pfn ${pfn}`, h, pfn, 1),
-    /** read(2) with O_DIRECT: pins, lets the device write `length` bytes, unpins. */
-    directRead: (hva: bigint, length: number) =>
-      call("hostDirectRead", `has a device write ${length} bytes to ${hex(hva)}`, h, hva, length),
+    pinFast: (hva: bigint) =>
+      call("hostPinFast", `pins the page at ${hex(hva)} without a lock`, h, hva, FollFlag.Write),
+    unpin: (pfn: number, dirty = true) => call("hostUnpin", `unpins pfn ${pfn}`, h, pfn, dirty ? 1 : 0),
+    fileOf: (pfn: number) => call("hostPageMapping", `asks which file pfn ${pfn} belongs to`, pfn),
+    /** The device of a transfer that has begun. */
+    transfer: (handle: number, length: number) =>
+      call("hostDirectTransfer", `writes ${length} bytes to the pinned pages`, h, handle, 0, length),
+    endTransfer: (handle: number) => call("hostDirectEnd", "ends the transfer", h, handle),
     addMemslot: (id: number, gpa: bigint, length: bigint, hva: bigint) =>
       call("kvmSetMemslot", `adds memslot ${id}`, h, id, gpa >> 12n, length >> 12n, hva, 0),
     deleteMemslot: (id: number) => call("kvmSetMemslot", `deletes memslot ${id}`, h, id, 0n, 0n, 0n, 0),

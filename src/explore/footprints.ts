@@ -9,6 +9,12 @@
 import { Kind, type Automata } from "./automata.js";
 import { type CheckedEvent } from "../invariants/checker.js";
 
+const COMPARED = 1;
+const COMMUTE = 2;
+const FOR_EVER = 4;
+/** Pairs of local states that are kept, a byte each. */
+const PAIRS_MAX = 1 << 27;
+
 /** Sets of parts, in bits: read and written by the next step, and by any step from here on. */
 export class Footprints {
   /** 32-bit words of a set. */
@@ -19,6 +25,8 @@ export class Footprints {
   #futureWrite = new Uint32Array(0);
   /** 1: the next step is not known; 2: one of those that follow is not. */
   #unknown = new Uint8Array(0);
+  /** What was found out of each pair; null if there are too many. */
+  #relations: Uint8Array | null = null;
   readonly #parts = new Map<string, number>();
 
   /** @param isLoad true for sites that only read */
@@ -40,6 +48,7 @@ export class Footprints {
       if (stepped[l] === 0 && kind !== Kind.Done && kind !== Kind.Trapped) this.#unknown[l] = 3;
     }
     this.#close(automata);
+    if (count * count <= PAIRS_MAX) this.#relations = new Uint8Array(count * count);
   }
 
   /** Parts that each list of events reads or writes; the numbers of ghost parts follow those of state indices. */
@@ -143,26 +152,54 @@ export class Footprints {
 
   /** True if the next steps in two local states of different actors may be swapped. */
   commute(l: number, m: number): boolean {
-    if (l >= this.#unknown.length || m >= this.#unknown.length) return false;
-    if (((this.#unknown[l]! | this.#unknown[m]!) & 1) !== 0) return false;
-    const words = this.#words;
-    for (let w = 0, i = l * words, j = m * words; w < words; w++, i++, j++) {
-      if ((this.#stepWrite[i]! & this.#stepRead[j]!) !== 0) return false;
-      if ((this.#stepRead[i]! & this.#stepWrite[j]!) !== 0) return false;
-    }
-    return true;
+    return (this.#relation(l, m) & COMMUTE) !== 0;
   }
 
   /** True if the next step in `l` may be swapped with every step of an actor in `m`, now and later. */
   commuteForEver(l: number, m: number): boolean {
-    if (l >= this.#unknown.length || m >= this.#unknown.length) return false;
-    if ((this.#unknown[l]! & 1) !== 0 || (this.#unknown[m]! & 2) !== 0) return false;
-    const words = this.#words;
-    for (let w = 0, i = l * words, j = m * words; w < words; w++, i++, j++) {
-      if ((this.#stepWrite[i]! & this.#futureAny[j]!) !== 0) return false;
-      if ((this.#stepRead[i]! & this.#futureWrite[j]!) !== 0) return false;
+    return (this.#relation(l, m) & FOR_EVER) !== 0;
+  }
+
+  /** True if something that `other`, made earlier, knows of touches more than it says. */
+  exceed(other: Footprints): boolean {
+    const pairs = [
+      [this.#stepRead, other.#stepRead],
+      [this.#stepWrite, other.#stepWrite],
+      [this.#futureAny, other.#futureAny],
+      [this.#futureWrite, other.#futureWrite],
+    ] as const;
+    for (let l = 0; l < other.#unknown.length; l++) {
+      if (other.#unknown[l] === 3) continue;
+      if ((this.#unknown[l]! & ~other.#unknown[l]!) !== 0) return true;
+      for (const [mine, theirs] of other.#unknown[l] === 2 ? pairs.slice(0, 2) : pairs) {
+        for (let w = 0; w < this.#words; w++) {
+          const before = w < other.#words ? theirs[l * other.#words + w]! : 0;
+          if ((mine[l * this.#words + w]! & ~before) !== 0) return true;
+        }
+      }
     }
-    return true;
+    return false;
+  }
+
+  #relation(l: number, m: number): number {
+    const count = this.#unknown.length;
+    if (l >= count || m >= count) return 0;
+    if (this.#relations === null) return this.#compare(l, m);
+    const known = this.#relations[l * count + m]!;
+    return known !== 0 ? known : (this.#relations[l * count + m] = this.#compare(l, m));
+  }
+
+  #compare(l: number, m: number): number {
+    const words = this.#words;
+    let now = ((this.#unknown[l]! | this.#unknown[m]!) & 1) === 0;
+    let forEver = (this.#unknown[l]! & 1) === 0 && (this.#unknown[m]! & 2) === 0;
+    for (let w = 0, i = l * words, j = m * words; w < words; w++, i++, j++) {
+      const reads = this.#stepRead[i]!;
+      const written = this.#stepWrite[i]!;
+      if ((written & this.#stepRead[j]!) !== 0 || (reads & this.#stepWrite[j]!) !== 0) now = false;
+      if ((written & this.#futureAny[j]!) !== 0 || (reads & this.#futureWrite[j]!) !== 0) forEver = false;
+    }
+    return COMPARED | (now ? COMMUTE : 0) | (forEver ? FOR_EVER : 0);
   }
 }
 

@@ -11,7 +11,7 @@
  * state on the path has the state that it came from expanded fully: nobody is put off for ever on a cycle.
  *
  * The automata are learned as the search goes on, so that the sets may have been too small. The pass is repeated until it
- * learns nothing. It is right then: the first step that the sets did not know of would still have been met, as all before it
+ * learns nothing that makes them larger. It is right then: the first step that the sets did not know of would still have been met, as all before it
  * were known to commute, and each pass without it would have learned it.
  *
  * What survives: final states, outcomes, deadlocks, objections of checkers. Not every state is visited: what is looked for in
@@ -32,7 +32,6 @@ import {
   type Violation,
 } from "./search.js";
 import { countOf } from "./strategies/random.js";
-import { Ints, TripleTable } from "./tables.js";
 
 export interface ReducedOptions {
   readonly limits: SearchLimits;
@@ -53,18 +52,70 @@ export interface ReducedOptions {
 /** Explores with reductions. Throws `Reclassified` as `Search.run` does. */
 export function reducedSearch(automata: Automata, options: ReducedOptions): SearchResult {
   const deadline = performance.now() + options.limits.maxTime;
+  let footprints = new Footprints(automata, options.isLoad);
   while (true) {
-    const known = automata.learned.length;
-    const result = new Reduced(automata, options, deadline).run();
-    const over = result.limit !== null || (options.stopAtFirst && result.violations.length > 0);
-    if (over || automata.learned.length === known) return result;
+    const result = new Reduced(automata, options, deadline, footprints).run();
+    const over =
+      result !== null && (result.limit !== null || (options.stopAtFirst && result.violations.length > 0));
+    if (over) return result;
+    const learned = new Footprints(automata, options.isLoad);
+    if (result !== null && !learned.exceed(footprints)) return result;
+    footprints = learned;
   }
 }
 
+/** Steps after which a pass is looked at for the first time: whether its sets were too small. Then at twice as many. */
+const FIRST_LOOK = 1 << 12;
 const PROGRESS_STEPS = 1 << 14;
 /** In what is kept of a state beside who was asleep: it was expanded fully. */
 const FULL = 1 << 16;
 const NOBODY = -1;
+
+/** A word for each state, beside its fingerprint: 16 bytes a slot, so that a look takes one line of the cache. */
+class StateWords {
+  #data = new Int32Array(4 << 12);
+  #mask = (1 << 12) - 1;
+  size = 0;
+
+  get bytes(): number {
+    return this.#data.byteLength;
+  }
+
+  /** Place of a state's word in `words`; the complement if it has been added now, with word 0. */
+  place(low: number, high: number): number {
+    const data = this.#data;
+    let at = (low ^ Math.imul(high, 0x9e3779b1)) & this.#mask;
+    while (data[at * 4 + 3] !== 0) {
+      if (data[at * 4] === low && data[at * 4 + 1] === high) return at * 4 + 2;
+      at = (at + 1) & this.#mask;
+    }
+    data[at * 4] = low;
+    data[at * 4 + 1] = high;
+    data[at * 4 + 3] = 1;
+    if (++this.size * 2 > this.#mask) {
+      this.#grow();
+      return ~this.place(low, high);
+    }
+    return ~(at * 4 + 2);
+  }
+
+  /** Good until the next state is added. */
+  get words(): Int32Array {
+    return this.#data;
+  }
+
+  #grow(): void {
+    const old = this.#data;
+    const data = (this.#data = new Int32Array(old.length * 2));
+    this.#mask = old.length / 2 - 1;
+    for (let from = 0; from < old.length; from += 4) {
+      if (old[from + 3] === 0) continue;
+      let at = (old[from]! ^ Math.imul(old[from + 1]!, 0x9e3779b1)) & this.#mask;
+      while (data[at * 4 + 3] !== 0) at = (at + 1) & this.#mask;
+      for (let i = 0; i < 4; i++) data[at * 4 + i] = old[from + i]!;
+    }
+  }
+}
 
 class Reduced {
   readonly #automata: Automata;
@@ -72,14 +123,12 @@ class Reduced {
   readonly #deadline: number;
   readonly #footprints: Footprints;
   readonly #position: Position;
-  readonly #numbers = new TripleTable(12);
   /** Of each state: actors asleep, and FULL. */
-  readonly #asleep = new Ints();
+  readonly #kept = new StateWords();
   readonly #path: Path;
   readonly #violations: Violation[] = [];
   readonly #outcomes = new Map<string, number>();
   // One row for each state on the path.
-  readonly #number: Int32Array;
   /** Actors to try, those that can act, those asleep, the one that is being tried and its next way. */
   readonly #todo: Int32Array;
   readonly #able: Int32Array;
@@ -91,21 +140,24 @@ class Reduced {
   readonly #mark: Int32Array;
   readonly #takenBy: Int32Array;
   readonly #takenWay: Int32Array;
+  /** Transitions that were known at the beginning. */
+  readonly #known: number;
+  #look = FIRST_LOOK;
   #depth = 0;
   #deepest = 0;
   #steps = 0;
   #ends = 0;
   #cycles = 0;
 
-  constructor(automata: Automata, options: ReducedOptions, deadline: number) {
+  constructor(automata: Automata, options: ReducedOptions, deadline: number, footprints: Footprints) {
     this.#automata = automata;
     this.#options = options;
     this.#deadline = deadline;
-    this.#footprints = new Footprints(automata, options.isLoad);
+    this.#footprints = footprints;
+    this.#known = automata.learned.length;
     this.#position = new Position(automata, automata.start.state);
     const most = options.limits.maxDepth + 2;
     this.#path = new Path(most);
-    this.#number = new Int32Array(most);
     this.#todo = new Int32Array(most);
     this.#able = new Int32Array(most);
     this.#sleep = new Int32Array(most);
@@ -117,7 +169,8 @@ class Reduced {
     this.#takenWay = new Int32Array(most);
   }
 
-  run(): SearchResult {
+  /** Null if the sets turned out to be too small. */
+  run(): SearchResult | null {
     const automata = this.#automata;
     const { stopAtFirst, limits, progress } = this.#options;
     let limit: SearchResult["limit"] = null;
@@ -136,7 +189,8 @@ class Reduced {
         limit = "depth";
         this.#leave();
       }
-      if (this.#numbers.size >= limits.maxStates) limit = "states";
+      if (this.#kept.size >= limits.maxStates) limit = "states";
+      if (this.#steps >= this.#look && this.#tooSmall()) return null;
       if (this.#steps % PROGRESS_STEPS === 0) {
         if (performance.now() > this.#deadline) limit = "time";
         else if (progress?.(this.#report())) limit = "stopped";
@@ -150,12 +204,18 @@ class Reduced {
       ...this.#report(),
       depth: this.#deepest,
       cycles: this.#cycles,
-      bytes: this.#numbers.size * 32,
+      bytes: this.#kept.bytes,
     };
   }
 
+  #tooSmall(): boolean {
+    this.#look *= 2;
+    if (this.#automata.learned.length === this.#known) return false;
+    return new Footprints(this.#automata, this.#options.isLoad).exceed(this.#footprints);
+  }
+
   #report() {
-    return { states: this.#numbers.size, steps: this.#steps, ends: this.#ends, depth: this.#depth };
+    return { states: this.#kept.size, steps: this.#steps, ends: this.#ends, depth: this.#depth };
   }
 
   /** Takes the next step of the state on top. False if there is none. */
@@ -227,40 +287,38 @@ class Reduced {
 
   /** Comes to a state. False if there is nothing to be done in it. */
   #enter(sleep: number): boolean {
-    const { low, high } = this.#position;
-    const known = this.#numbers.find(low, high, 0);
-    if (known < 0) return this.#enterNew(sleep);
+    const { low, high, state } = this.#position;
+    const place = this.#kept.place(low, high);
+    if (place < 0) return this.#enterNew(~place, sleep);
     if (this.#path.find(low, high) >= 0) this.#closeCycle();
-    const kept = this.#asleep.data[known]!;
+    const kept = this.#kept.words[place]!;
     const before = kept & 0xffff;
     const awake = before & ~sleep;
     if (awake === 0) return false;
-    this.#asleep.data[known] = (kept & FULL) | (before & sleep);
-    const able = this.#ableIn(this.#position.state);
-    const todo = awake & ((kept & FULL) !== 0 ? able : this.#persistent(this.#position.state, able));
+    this.#kept.words[place] = (kept & FULL) | (before & sleep);
+    const able = this.#ableIn(state);
+    const todo = awake & ((kept & FULL) !== 0 ? able : this.#persistent(state, able));
     if (todo === 0) return false;
-    this.#push(known, able, todo, before & sleep);
+    this.#push(able, todo, before & sleep);
     return true;
   }
 
-  #enterNew(sleep: number): boolean {
-    const { low, high, state } = this.#position;
-    const number = this.#numbers.add(low, high, 0);
+  #enterNew(place: number, sleep: number): boolean {
+    const { state } = this.#position;
     const able = this.#ableIn(state);
-    this.#asleep.push(sleep);
+    this.#kept.words[place] = sleep;
     if (able === 0) {
       this.#end();
       if (this.#depth > 0) return false;
     }
-    this.#push(number, able, this.#persistent(state, able) & ~sleep, sleep);
+    this.#push(able, this.#persistent(state, able) & ~sleep, sleep);
     return true;
   }
 
-  #push(number: number, able: number, todo: number, sleep: number): void {
+  #push(able: number, todo: number, sleep: number): void {
     const d = this.#depth;
     if (d > this.#deepest) this.#deepest = d;
     this.#path.push(this.#position.low, this.#position.high);
-    this.#number[d] = number;
     this.#able[d] = able;
     this.#todo[d] = todo;
     this.#sleep[d] = sleep;
@@ -271,9 +329,10 @@ class Reduced {
   #closeCycle(): void {
     this.#cycles++;
     const d = this.#depth - 1;
-    const number = this.#number[d]!;
-    if ((this.#asleep.data[number]! & FULL) !== 0) return;
-    this.#asleep.data[number]! |= FULL;
+    const place = this.#kept.place(...this.#path.at(d));
+    const kept = this.#kept.words[place]!;
+    if ((kept & FULL) !== 0) return;
+    this.#kept.words[place] = kept | FULL;
     this.#todo[d]! |= this.#able[d]! & ~this.#sleep[d]!;
   }
 

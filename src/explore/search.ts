@@ -200,6 +200,11 @@ export class Path {
     this.#counts[this.#low[--this.length]! & 0xffff]!--;
   }
 
+  /** Fingerprint of the state at a place. */
+  at(place: number): [low: number, high: number] {
+    return [this.#low[place]!, this.#high[place]!];
+  }
+
   /** Place of a state on the path, -1 if it is not there. */
   find(low: number, high: number): number {
     if (this.#counts[low & 0xffff] === 0) return -1;

@@ -3,7 +3,7 @@
 import { ABI, LAB_ABI } from "../core/abi.js";
 import {
   ACTOR_FAULT,
-  ACTOR_GATHER,
+  ACTOR_MAPS,
   ACTOR_POOL,
   ACTOR_SIZE,
   ACTOR_STATS,
@@ -55,6 +55,9 @@ export interface SetupOptions {
   readonly without: readonly RuleName[];
   readonly build: ExploredBuild;
 }
+
+/** Pages of a memslot whose first bytes are looked after. */
+const DATA_PAGES = 4n;
 
 /** A scenario ready to be explored. */
 export class Setup {
@@ -121,11 +124,27 @@ export class Setup {
       base: runner.words.slice(0, bare.size >>> 2),
       ignored: wordsOfActors(bare, ACTOR_STATS, ACTOR_WALK),
       scratch: scratchWords(bare),
+      data: this.#dataWords(),
       canonical: (own, isCell) => canonicalTlbs(own, isCell, bare, this.ground.base),
       internal: internalWords(bare),
       isAtomic: (site) => sites[site]?.atomic ?? true,
       watchedFrom: bare.pagesBase,
     };
+  }
+
+  /** The first 8 bytes of the pages behind the memslots, up to a few each: where the programs of scenarios read and write. */
+  #dataWords(): readonly number[] {
+    const { framesBase, frameCount } = this.facts.layout;
+    const words = new Set<number>();
+    for (const { hva, npages } of this.facts.slots) {
+      for (let page = 0n; page < npages && page < DATA_PAGES; page++) {
+        const pfn = this.machine.mm.mapping(hva + (page << 12n))?.pfn ?? frameCount;
+        if (pfn >= frameCount) continue;
+        const first = (framesBase + pfn * 4096) >>> 2;
+        words.add(first).add(first + 1);
+      }
+    }
+    return [...words];
   }
 
   /** Puts the memory of the machine back as it was at the start. */
@@ -253,7 +272,8 @@ function wordsOfActors({ actorsBase, histogramsBase }: MachineLayout, from: numb
  */
 function scratchWords(bare: MachineLayout): (word: number) => boolean {
   const walk = wordsOfActors(bare, ACTOR_WALK, ACTOR_POOL);
-  const fault = wordsOfActors(bare, ACTOR_FAULT, ACTOR_GATHER);
+  // The maps of kvm_vcpu_map behind it live longer.
+  const fault = wordsOfActors(bare, ACTOR_FAULT, ACTOR_MAPS);
   const root = wordsOfActors(bare, FAULT_ROOT, FAULT_ROOT + 4);
   const managed = wordsOfActors(bare, FAULT_MANAGED, FAULT_MANAGED + 4);
   return (word) => walk(word) || (fault(word) && !root(word) && !managed(word));

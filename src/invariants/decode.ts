@@ -22,6 +22,8 @@ export const HOST_WRITABLE = 4;
 export const SPECIAL = 8;
 /** Bit 9 of a host entry, as Linux has it (_PAGE_SPECIAL). */
 const PTE_SPECIAL = 1n << 9n;
+/** In a host entry: the page is a device's (_PAGE_DEVMAP, bit 58). */
+export const DEVMAP = 1n << 58n;
 /** The leaf is one of 2 MiB or more; the attributes hold its shift in bits 13:8 then. */
 export const SHIFT_AT = 8;
 

@@ -5,12 +5,13 @@
  * map or a pfn cache is marked dirty before it is freed, taken from its file, or put by whoever dropped its map.
  * Broken by: kvm_vcpu_map, then truncate of a page-cache file, then a store through the map: the store is dropped although
  * the reference is correct (expected of E2019: a report, not a defect of the core). An unmap that does not mark.
+ * Pages that KVM never marks, of a device or of a driver, are not asked for a mark.
  * Does not see: that a page was cleaned (no event), stores of the process itself and of devices as dirtying.
  */
 
 import { Note } from "../core/layout.generated.js";
 import { type CheckedEvent, type Checker, type MachineFacts, type Objection } from "./checker.js";
-import { framesOf, pfnOf, useOf } from "./decode.js";
+import { DEVMAP, framesOf, hostLeafOf, pfnOf, SPECIAL, useOf } from "./decode.js";
 import { excluding, including, object, put, remap, drop, EMPTY, type Numbers, type Table } from "./ghost.js";
 import { blockKeys, frameKey, reads, writes } from "./touches.js";
 
@@ -21,6 +22,8 @@ export type Dirt = {
   readonly dirty: Numbers;
   readonly stored: Numbers;
   readonly orphans: Numbers;
+  /** Frames that the host has mapped as a driver's or a device's: their dirty marks are no business of KVM's. */
+  readonly foreign: Numbers;
   /** Heads that each vCPU has stored to through a map, and that are not marked since. */
   readonly mapped: Table<Numbers>;
   /** Of these, the one whose map it has dropped, until it puts what the map held. */
@@ -50,6 +53,7 @@ function store(state: Dirt, event: CheckedEvent, facts: MachineFacts): Dirt | Ob
   }
   const head = headOf(state, pfn);
   if (event.kind === Note.DmaUse || pfn < 0 || state.dirty.includes(head)) return state;
+  if (state.foreign.includes(pfn)) return state;
   const stored = including(state.stored, head);
   if (event.kind !== Note.MapUse) return { ...state, stored };
   const vcpu = event.detail;
@@ -87,6 +91,7 @@ export const hostDirty: Checker<Dirt> = {
   says: "A page that was stored to is marked dirty before it leaves, and nothing is stored to a page without its file.",
   brokenWithout: [],
   listens: [
+    Note.HostLeaf,
     Note.GuestUse,
     Note.MapUse,
     Note.GpcUse,
@@ -100,10 +105,24 @@ export const hostDirty: Checker<Dirt> = {
     Note.PinDropped,
     Note.PagePut,
   ],
-  initial: () => ({ blocks: EMPTY, dirty: [], stored: [], orphans: [], mapped: EMPTY, dropping: EMPTY }),
+  initial: () => ({
+    blocks: EMPTY,
+    dirty: [],
+    stored: [],
+    orphans: [],
+    foreign: [],
+    mapped: EMPTY,
+    dropping: EMPTY,
+  }),
   step(state, event, facts) {
     const pfn = Number(event.a);
     switch (event.kind) {
+      case Note.HostLeaf: {
+        const leaf = hostLeafOf(event);
+        const isForeign = leaf.pfn >= 0 && (leaf.bits & SPECIAL || (event.b & DEVMAP) !== 0n);
+        if (!isForeign || state.foreign.includes(leaf.pfn)) return state;
+        return { ...state, foreign: including(state.foreign, leaf.pfn) };
+      }
       case Note.PageDirty:
         return marked(state, pfn);
       case Note.PageAlloc: {
@@ -119,6 +138,7 @@ export const hostDirty: Checker<Dirt> = {
           blocks: drop(state.blocks, first),
           dirty: excluding(state.dirty, first),
           orphans: state.orphans.filter((p) => p < first || p >= first + count),
+          foreign: state.foreign.filter((p) => p < first || p >= first + count),
         };
       }
       case Note.FileAdd:
@@ -145,6 +165,10 @@ export const hostDirty: Checker<Dirt> = {
     const own = `actor ${event.actor}`;
     const key = frameKey(facts, Number(event.a));
     switch (event.kind) {
+      case Note.HostLeaf: {
+        const { pfn } = hostLeafOf(event);
+        return pfn < 0 ? [] : writes(frameKey(facts, pfn));
+      }
       case Note.GuestUse: {
         const { address, write } = useOf(event);
         return write ? writes(frameKey(facts, pfnOf(facts, address))) : [];

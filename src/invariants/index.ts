@@ -6,6 +6,7 @@ import { data } from "./data.js";
 import { flushLedger } from "./flush-ledger.js";
 import { gpc } from "./gpc.js";
 import { hostDirty } from "./host-dirty.js";
+import { hostFlush } from "./host-flush.js";
 import { huge } from "./huge.js";
 import { locks } from "./locks.js";
 import { memslots } from "./memslots.js";
@@ -39,6 +40,7 @@ export const CHECKERS: readonly Checker[] = [
   pins,
   metadata,
   hostDirty,
+  hostFlush,
   data,
   locks,
 ] as readonly Checker[];

@@ -42,6 +42,12 @@ function pinned(state: Pins, event: CheckedEvent, n: number): Pins | Objection {
   return { ...state, pins };
 }
 
+/** The events of a set-up are all told with one actor: a pin that a map began with is that of the map's vCPU. */
+function handedOver(pins: Table<number>, { actor, detail, a }: CheckedEvent): Table<number> {
+  const from = `${actor} ${a}`;
+  return actor === detail || !pins[from] ? pins : add(add(pins, from, -1), `${detail} ${a}`, 1);
+}
+
 export const pins: Checker<Pins> = {
   name: "map-holds-its-page",
   invariants: ["I6"],
@@ -53,7 +59,7 @@ export const pins: Checker<Pins> = {
     const key = `${event.detail} ${event.a}`;
     switch (event.kind) {
       case Note.MapTaken:
-        return { ...state, maps: add(state.maps, key, 1) };
+        return { maps: add(state.maps, key, 1), pins: handedOver(state.pins, event) };
       case Note.MapUse:
         if (state.maps[key]) return state;
         return object(`vCPU ${event.detail} used a map of pfn ${event.a} that is not live`);

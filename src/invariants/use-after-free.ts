@@ -107,7 +107,6 @@ export const useAfterFree: Checker<Holders> = {
     "GupRechecksPte",
     "ZapInvalidRoots",
     "TableFreeWaitsForRcu",
-    "HostFlushBeforePut",
   ],
   listens: [
     ACCESS,

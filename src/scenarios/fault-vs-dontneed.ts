@@ -25,6 +25,7 @@ export const faultVsDontneed = scenario("fault-vs-dontneed", {
     { rule: "PutAfterInstall", profiles: ["v5.3", "v5.4"] },
     "StartBeforeClear",
     "HostPteClearedBeforeEnd",
+    "HostFlushBeforePut",
   ],
   setup(machine) {
     const hva = machine.mm.mmap(PAGE);

@@ -14,6 +14,7 @@ export const faultVsSplit = scenario("fault-vs-split", {
   holds: "A large leaf is installed only over what the host maps with a large page.",
   decides: ["Z25"],
   brokenWithout: ["HostLevelAfterCheck"],
+  profiles: ["v6.13"],
   machine: { frames: 2048, hugePages: true, vmas: 8 },
   setup(machine) {
     back(machine, { gpa: GPA, hva: AT, length: LARGE, pageSize: "2m" });

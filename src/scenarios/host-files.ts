@@ -26,6 +26,13 @@ function daxFiles(machine: Machine) {
   return { file: file.number, hva, other };
 }
 
+/** The same, with the page mapped for vcpu0 (kvm_vcpu_map). */
+function daxMapped(machine: Machine) {
+  const files = daxFiles(machine);
+  machine.vcpu(0).map(GPA);
+  return files;
+}
+
 /** A truncate, and the block goes to the next file that wants one. */
 const reuse = (h: number, { file, other }: { file: number; other: bigint }) => [
   hostCalls(h).truncate(file, 0),
@@ -67,15 +74,18 @@ export const cachedFaultVsTruncate = scenario("host-cached-fault-vs-truncate", {
 /** Truncate of a DAX file waits for whoever holds a page. */
 export const daxMapVsTruncate = scenario("host-dax-map-vs-truncate", {
   prose:
-    "The memory of the guest is a file on a device with struct pages (DAX), whose only block it has. KVM maps the page " +
+    "The memory of the guest is a file on a device with struct pages (DAX), whose only block it has. KVM has mapped the page " +
     "for vcpu0, writes to it, and unmaps it. Meanwhile host0 truncates the file, and touches another one, which gets the " +
     "block. The page is not freed by that: it is idle, and then belongs to another file.",
   holds: "A truncate takes no block away while somebody holds its page.",
   decides: ["C3", "C4", "C5", "Z10"],
   brokenWithout: ["DaxTruncateWaitsIdle", "VcpuMapHoldsReference"],
   machine: FILES,
-  setup: daxFiles,
-  actors: (setup) => [actor("vcpu", "vcpu0", 0, useMap(0)), actor("host", "host0", 1, reuse(1, setup))],
+  setup: daxMapped,
+  actors: (setup) => [
+    actor("vcpu", "vcpu0", 0, [mapCalls(0).write(7n), mapCalls(0).unmap()]),
+    actor("host", "host0", 1, reuse(1, setup)),
+  ],
 });
 
 /** A fault drops its use when the invalidation comes: idle is enough. */
@@ -99,17 +109,51 @@ export const daxFaultVsTruncate = scenario("host-dax-fault-vs-truncate", {
 /** A device that writes by physical addresses, and knows nothing of page tables. */
 export const daxDirectIo = scenario("host-dax-direct-io", {
   prose:
-    "host0 reads with O_DIRECT into memory that is a file on a DAX device: another device writes to the block by its " +
-    "physical address. Meanwhile host1 truncates the file, and touches another one, which gets the block.",
+    "host0 has begun to read with O_DIRECT into memory that is a file on a DAX device: the page is pinned, another device " +
+    "writes to the block by its physical address, and the page is unpinned. Meanwhile host1 truncates the file, and " +
+    "touches another one, which gets the block.",
   holds: "A truncate takes no block away while a device writes to it.",
   decides: ["C3", "Z10"],
   brokenWithout: ["DaxTruncateWaitsIdle"],
   machine: { ...FILES, hostThreads: 2 },
-  setup: daxFiles,
+  setup(machine) {
+    const files = daxFiles(machine);
+    return { ...files, handle: machine.direct.begin(files.hva, 8, { write: true }).handle };
+  },
   actors: (setup) => [
-    actor("device", "host0", 1, [hostCalls(1).directRead(setup.hva, 8)]),
+    actor("device", "dma", 1, [
+      hostCalls(1).transfer(setup.handle, 8),
+      hostCalls(1).endTransfer(setup.handle),
+    ]),
     actor("host", "host1", 2, reuse(2, setup)),
   ],
+});
+
+/** The lookup without a lock against the scan of truncate: reference, then PTE again; PTE cleared, then the counts. */
+export const daxGupVsTruncate = scenario("host-dax-gup-vs-truncate", {
+  prose:
+    "host0 pins a page of a file on a DAX device without a lock, and looks whose block it is before it unpins. Meanwhile " +
+    "host1 truncates the file: it clears the PTE, and looks for pages that somebody holds.",
+  holds: "A block that is pinned belongs to its file.",
+  decides: ["C3", "Z10"],
+  brokenWithout: ["DaxTruncateWaitsIdle", "GupRechecksPte"],
+  machine: { ...FILES, hostThreads: 2 },
+  setup: daxFiles,
+  actors: ({ file, hva }) => [
+    actor("host", "host0", 1, function* () {
+      const pfn = Number(yield hostCalls(1).pinFast(hva));
+      if (pfn === 0) return;
+      yield hostCalls(1).fileOf(pfn);
+      yield hostCalls(1).unpin(pfn, false);
+    }),
+    actor("host", "host1", 2, [hostCalls(2).truncate(file, 0)]),
+  ],
+  judge({ setup, results }) {
+    const [pfn, file] = results.host0!;
+    if (pfn === 0) return { outcome: "nothing" };
+    if (file === setup.file) return { outcome: "pinned" };
+    return { outcome: "taken", objection: `pfn ${pfn} was pinned while it belonged to file ${file}` };
+  },
 });
 
 /** A pin that nobody bounds. */

@@ -6,6 +6,7 @@ import { faultVsSlotDelete } from "./fault-vs-slot-delete.js";
 import { faultsSideBySide } from "./faults-side-by-side.js";
 import { flushVsGuest } from "./flush-vs-guest.js";
 import { gupVsReuse } from "./gup-vs-reuse.js";
+import { hugeLeafOverTable } from "./huge-leaf-over-table.js";
 import { lookupVsSlotDelete } from "./lookup-vs-slot-delete.js";
 import { cacheRefreshWeak, faultVsDontneedWeak, flushVsGuestTso } from "./memory-models.js";
 import { prefetchVsDontneed } from "./prefetch-vs-dontneed.js";
@@ -52,6 +53,7 @@ export const SCENARIOS: readonly Scenario[] = (
     faultsSideBySide,
     flushVsGuest,
     gupVsReuse,
+    hugeLeafOverTable,
     lookupVsSlotDelete,
     cacheRefreshWeak,
     faultVsDontneedWeak,

@@ -166,7 +166,8 @@ export const ZOO: readonly ZooEntry[] = [
     id: "Z30",
     title: "faults that retry keep mmu_lock from the invalidation that they wait for",
     origin: linux("d02c357e5bfa", 2024),
-    missing: "no fairness: that a vCPU starves is not a state but an endless execution",
+    missing:
+      "no scheduler: a cycle is told if a fair one stays in it for ever, not if a vCPU merely waits long",
   },
   {
     id: "Z31",

@@ -65,7 +65,8 @@ export async function runExploreCommand(
   options: ExploreCommandOptions,
 ): Promise<ExploreOutcome> {
   const screen = screenOf(options.verbose ?? false);
-  if (options.list) return list(await allFound(names), options);
+  if (options.list)
+    return list(names.length === 0 ? SCENARIOS.map(packaged) : await allFound(names), options);
   if (options.replay !== undefined) return replay(names, options.replay, options, screen);
   if (options.everyRule) return runEveryRule(await allFound(names), names.length === 0, options, screen);
   const jobs = await jobsOf(names, options);
@@ -100,7 +101,7 @@ function workers({ maxWorkers }: ExploreCommandOptions): { maxWorkers?: number }
 
 // Which scenarios.
 
-/** Scenarios behind names and files; all of the package if there are none. */
+/** Scenarios behind names and files; all of the package but the large ones if there are none. */
 async function allFound(names: readonly string[]): Promise<Found[]> {
   if (names.length === 0) return SCENARIOS.filter(({ large }) => large !== true).map(packaged);
   const found: Found[] = [];
@@ -228,8 +229,8 @@ async function write(option: string, path: string, text: string): Promise<void> 
 function list(found: readonly Found[], { json }: ExploreCommandOptions): ExploreOutcome {
   if (json) {
     const scenarios = found.map(({ scenario }) => {
-      const { name, prose, holds, brokenOn = [], brokenWithout = [], decides = [] } = scenario;
-      return { name, prose, holds, profiles: profilesOf(scenario), brokenOn, brokenWithout, decides };
+      const { name, prose, holds, large = false, brokenOn = [], brokenWithout = [], decides = [] } = scenario;
+      return { name, prose, holds, large, profiles: profilesOf(scenario), brokenOn, brokenWithout, decides };
     });
     print(document("list", { scenarios }));
   } else {
@@ -240,7 +241,7 @@ function list(found: readonly Found[], { json }: ExploreCommandOptions): Explore
       { header: "profiles", wrap: 24 },
     ];
     const rows = found.map(({ scenario }) => [
-      scenario.name,
+      scenario.large ? `${scenario.name} (by name only)` : scenario.name,
       (scenario.decides ?? []).join(", "),
       scenario.holds,
       profilesOf(scenario)

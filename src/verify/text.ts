@@ -48,8 +48,10 @@ const HEADINGS = { holds: "HOLDS", violated: "VIOLATED", inconclusive: "INCONCLU
 export function verdictText(result: JobResult, screen: Screen): string {
   const { job, verdict, holds, error } = result;
   if (verdict === null) {
-    const why = error === null ? "interrupted before it came to a verdict" : `${error.message} ${error.hint}`;
-    return labelled([["ERROR", `${job.scenario}: ${why}`]], screen);
+    const name = `${job.scenario}: `;
+    return error === null
+      ? `INTERRUPTED   ${name}before it came to a verdict`
+      : labelled([["ERROR", `${name}${error.message} ${error.hint}`]], screen);
   }
   const names = [...new Set(verdict.violations.map(({ name }) => name))];
   const title = [

@@ -41,7 +41,6 @@ import {
 const structPage = (pfn: number, offset: number) => PAGES_BASE + pfn * PAGE_STRUCT_SIZE + offset;
 
 describe("use after free", () => {
-
   test("the guest through its TLB", () => {
     const filled = [alloc(7), fill(GFN, 7), guestUse(GFN, 7, true)];
     expect(
