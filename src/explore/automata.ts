@@ -745,7 +745,7 @@ function keyOf({ actor, kind, history, suspension, own }: LocalState): string {
     add(suspension.operand);
     add(suspension.order);
     add(suspension.barriers);
-    add(suspension.inside ? 1 : 0);
+    add((suspension.inside ? 1 : 0) | (suspension.enters ? 2 : 0));
     for (const word of suspension.stack) add(word);
   }
   add(own.length);

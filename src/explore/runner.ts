@@ -39,8 +39,10 @@ export interface Suspension {
   readonly order: number;
   /** Bits of the barriers named since the access before: 1 read, 2 write, 4 full. */
   readonly barriers: number;
-  /** Inside one step of hardware (Note.AtomicBegin). */
+  /** Inside one step of hardware (Note.AtomicBegin), after its first access: nobody else comes between. */
   readonly inside: boolean;
+  /** Before the first access of such a step: others may come before it. */
+  readonly enters: boolean;
   readonly stack: Int32Array;
   readonly call: Call;
 }
@@ -90,6 +92,7 @@ export class Runner {
   #order = -1;
   #barriers = 0;
   #inside = false;
+  #enters = false;
   #budget = 0;
 
   /** Binds an instance to the machine in `memory`, whose parts end at `size`; the buffer comes after them. */
@@ -139,6 +142,7 @@ export class Runner {
   /** Runs a call from its beginning. */
   start(call: Call, watcher: Watcher): RunEnd {
     this.#inside = false;
+    this.#enters = false;
     this.#order = -1;
     this.#barriers = 0;
     return this.#run(call, watcher);
@@ -153,6 +157,7 @@ export class Runner {
     words[(this.#header >> 2) + 1] = this.#header + 64 + STACK_SIZE;
     this.#answer = answer;
     this.#inside = from.inside;
+    this.#enters = from.enters;
     this.#order = -1;
     this.#barriers = 0;
     this.#exports["asyncify_start_rewind"]!(this.#header);
@@ -209,6 +214,10 @@ export class Runner {
     if (this.#state !== Asyncify.Rewinding) return false;
     this.#exports["asyncify_stop_rewind"]!();
     this.#state = Asyncify.Normal;
+    if (this.#enters) {
+      this.#enters = false;
+      this.#inside = true;
+    }
     return true;
   }
 
@@ -223,6 +232,7 @@ export class Runner {
       order: this.#order,
       barriers: this.#barriers,
       inside: this.#inside,
+      enters: this.#enters,
       stack: NO_STACK,
       call: this.#call!,
     };
@@ -308,8 +318,8 @@ export class Runner {
 
   #note(kind: number, a: bigint, b: bigint): void {
     const event = kind & 0xff;
-    if (event === Note.AtomicBegin) this.#inside = true;
-    else if (event === Note.AtomicEnd) this.#inside = false;
+    if (event === Note.AtomicBegin) this.#enters = true;
+    else if (event === Note.AtomicEnd) this.#enters = this.#inside = false;
     this.#watcher!.noted(kind, BigInt.asUintN(64, a), BigInt.asUintN(64, b));
   }
 }

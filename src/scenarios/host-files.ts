@@ -1,7 +1,7 @@
-import { actor, hostCalls, mapCalls, vcpuCalls } from "../explore/calls.js";
+import { actor, faultOnce, hostCalls, mapCalls, vcpuCalls } from "../explore/calls.js";
 import { scenario } from "../explore/scenario.js";
 import { type Machine } from "../machine/machine.js";
-import { GPA, PAGE } from "./ground.js";
+import { back, GPA, PAGE, warm } from "./ground.js";
 import { useMap } from "./users-vcpu-map.js";
 
 const FILES = { files: 2, filePages: 1 } as const;
@@ -98,10 +98,14 @@ export const daxFaultVsTruncate = scenario("host-dax-fault-vs-truncate", {
   decides: ["C3", "C4", "Z02"],
   brokenOn: ["v5.3"],
   brokenWithout: ["ZoneDeviceNotReserved", "SeqChecked"],
-  machine: FILES,
-  setup: daxFiles,
+  machine: { ...FILES, slots: 3 },
+  setup(machine) {
+    back(machine, { gpa: GPA + PAGE });
+    warm(machine, 0, GPA + PAGE);
+    return daxFiles(machine);
+  },
   actors: (setup) => [
-    actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(GPA, 7n)]),
+    actor("vcpu", "vcpu0", 0, faultOnce(0, GPA)),
     actor("host", "host0", 1, reuse(1, setup)),
   ],
 });

@@ -19,6 +19,9 @@ export const hugetlbRemap = scenario("host-hugetlb-remap", {
     back(machine);
     warm(machine, 0, GPA);
     back(machine, { gpa: HUGE_GPA, hva: AT, length: LARGE, pageSize: "hugetlb" });
+    // Keeps the tables above: they are not what the race is about.
+    machine.mm.mmap(PAGE, { at: AT + LARGE });
+    machine.mm.populate(AT + LARGE, PAGE);
     return {};
   },
   actors: () => [

@@ -86,6 +86,8 @@ export const hostLeaf = (page: number, pfn: number, write = true, shift = 12) =>
   event(Note.HostLeaf, page * 4096 + shift, hostEntry(pfn, write, shift), { actor: H });
 export const hostClear = (page: number, shift = 12) =>
   event(Note.HostLeaf, page * 4096 + shift, 0, { actor: H });
+/** The host flushes its TLBs. */
+export const hostFlushed = (actor = H) => event(Note.HostFlush, 0, 0, { actor });
 /** The leaf gives way to a table of the same pages. */
 export const hostSplit = (page: number, table: number) =>
   event(Note.HostLeaf, page * 4096 + 21, (BigInt(table) << 12n) | PTE_P, { actor: H });

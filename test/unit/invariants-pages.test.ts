@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { PAGE_FLAGS, PAGE_REFCOUNT, PAGE_STRUCT_SIZE } from "../../src/core/layout.generated.js";
 import { hostDirty } from "../../src/invariants/host-dirty.js";
+import { hostFlush } from "../../src/invariants/host-flush.js";
 import { metadata } from "../../src/invariants/metadata.js";
 import { pins } from "../../src/invariants/pins.js";
 import { refcount } from "../../src/invariants/refcount.js";
@@ -25,6 +26,7 @@ import {
   gpcValid,
   guestUse,
   hostClear,
+  hostFlushed,
   hostLeaf,
   hostSplit,
   judge,
@@ -245,5 +247,27 @@ describe("dirt", () => {
     );
     expect(judge(any(hostDirty), [fileAdd(7), fileRemove(7), fileAdd(7), mapUse(7), dirty(7)])).toBe(null);
     expect(judge(any(hostDirty), [fileAdd(7), fileRemove(7), mapUse(7, false)])).toBe(null);
+  });
+});
+
+describe("the host's own flush", () => {
+  const mapped = [alloc(7), hostLeaf(HVA, 7)];
+
+  test("comes before the put", () => {
+    expect(judge(any(hostFlush), [...mapped, hostClear(HVA), hostFlushed(), putRef(7, 0, 2)])).toBe(null);
+    expect(judge(any(hostFlush), [...mapped, hostClear(HVA), putRef(7, 0, 2)])).toBe(
+      "actor 2 put pfn 7, which it has unmapped, before the host's TLBs were flushed",
+    );
+  });
+  test("is not asked of others, of other pages, or of a change of rights", () => {
+    expect(judge(any(hostFlush), [...mapped, hostClear(HVA), putRef(7, 1, 1)])).toBe(null);
+    expect(judge(any(hostFlush), [...mapped, hostClear(HVA), putRef(8, 1, 2)])).toBe(null);
+    expect(judge(any(hostFlush), [...mapped, hostLeaf(HVA, 7), putRef(7, 1, 2)])).toBe(null);
+    expect(judge(any(hostFlush), [...mapped, hostSplit(HVA & ~511, 9), putRef(7, 1, 2)])).toBe(null);
+  });
+  test("is asked when another frame takes the place", () => {
+    expect(judge(any(hostFlush), [...mapped, alloc(8), hostLeaf(HVA, 8), putRef(7, 0, 2)])).toContain(
+      "put pfn 7",
+    );
   });
 });

@@ -29,6 +29,7 @@ import {
   gpcValid,
   guestUse,
   hostClear,
+  hostFlushed,
   hostLeaf,
   inProgress,
   judge,
@@ -167,7 +168,7 @@ class Model {
       const pfn = this.host.get(page);
       if (pfn === undefined) continue;
       this.host.delete(page);
-      this.tell(hostClear(HVA + page));
+      this.tell(hostClear(HVA + page), hostFlushed(actor));
       this.count(pfn, -1, actor);
     }
   }

@@ -132,9 +132,7 @@ it("every rule of the fault and invalidate protocol is accounted for", () => {
   );
   expect(missing).toEqual([
     "SeqBeforeCount",
-    "HostFlushBeforePut",
     "RemovedTableFrozen",
-    "FlushOnTableReplaced",
     "EntryChecksRequests",
     "ReloadRequestedWithInvalidation",
   ]);
