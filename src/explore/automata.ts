@@ -40,6 +40,9 @@ export const enum Kind {
 /** Thrown when a word turns out to be shared: whatever was learned is void. */
 export class Reclassified extends Error {}
 
+/** Thrown when learning meets `Automata.deadline`. */
+export class OutOfTime extends Error {}
+
 /** Thrown when local states that were taken for equal turn out to differ: the search has to begin anew. */
 export class Split extends Error {}
 
@@ -140,6 +143,8 @@ export class Automata implements Watcher {
   /** List of events that it tells, 0 for none. */
   events = new Ints();
 
+  /** Time (performance.now) after which learning a step throws `OutOfTime`. */
+  deadline = Infinity;
   /** Steps run in the core. */
   runs = 0;
   /** Times that learning began anew. */
@@ -510,7 +515,7 @@ export class Automata implements Watcher {
   }
 
   #learn(state: Int32Array, a: number, l: number, way: number): RawTransition {
-    this.runs++;
+    if ((this.runs++ & 15) === 0 && performance.now() > this.deadline) throw new OutOfTime();
     const local = this.local[l]!;
     this.#begin(a);
     const kind = this.kind.data[l]! as Kind;

@@ -5,7 +5,7 @@ import { isRuleName, type RuleName } from "../core/rules.js";
 import { GuestMmuError } from "../errors.js";
 import { type Checker } from "../invariants/checker.js";
 import { checkersOf } from "../invariants/index.js";
-import { Automata, Reclassified, Split } from "./automata.js";
+import { Automata, OutOfTime, Reclassified, Split } from "./automata.js";
 import { type ExploredBuild } from "./core.js";
 import { Ghosts } from "./ghosts.js";
 import { ModelWorld, memoryModel, searchModel, shortestModel, type MemoryModel } from "./memory-model.js";
@@ -128,6 +128,8 @@ const DATA_RACE = "data-race";
 /** States looked at for a shorter violation. */
 const SHORTEST_NODES = 400_000;
 const SHORTEST_NODES_MODEL = 100_000;
+/** Milliseconds that looking for a shorter violation may take to learn. */
+const SHORTEN_TIME = 30_000;
 /** Executions at random before a search, so that it knows which words are shared. */
 const WARM_UP = 200;
 
@@ -200,6 +202,22 @@ function searchAgain(
   return `guestmmu explore ${scenario} --profile ${profile} --model ${model}${rules}`;
 }
 
+/** What is known when time was up before the search began. */
+const NOTHING_SEEN: StrategyResult = {
+  limit: "time",
+  violations: [],
+  outcomes: new Map(),
+  states: 0,
+  steps: 0,
+  ends: 0,
+  depth: 0,
+  cycles: 0,
+  bytes: 0,
+  bound: null,
+  liveness: livenessOf("unknown", 0),
+  racesChecked: false,
+};
+
 class Exploration {
   readonly #options: ReturnType<typeof checked>;
   readonly #progress: ExploreOptions["progress"];
@@ -242,8 +260,11 @@ class Exploration {
       });
     }
     this.#initial = initial;
-    this.#learn();
-    const result = this.#repeat(() => this.#search());
+    this.#automata.deadline = this.#began + this.#options.maxTime;
+    const result = this.#inTime(() => {
+      this.#learn();
+      return this.#repeat(() => this.#search());
+    }, NOTHING_SEEN);
     const violations = result.violations.map((violation) => this.#confirm(violation));
     const { scenario } = this.#setup;
     const { profile, without, build, strategy } = this.#options;
@@ -271,6 +292,16 @@ class Exploration {
       milliseconds: performance.now() - this.#began,
       bytes: result.bytes,
     };
+  }
+
+  /** What `body` returns, or `otherwise` if there is no time left for what it has to learn. */
+  #inTime<T>(body: () => T, otherwise: T): T {
+    try {
+      return body();
+    } catch (error) {
+      if (error instanceof OutOfTime) return otherwise;
+      throw error;
+    }
   }
 
   /** Learns which words are shared, and what the actors do, from executions at random. */
@@ -336,11 +367,11 @@ class Exploration {
     const limits = { maxStates, maxDepth, maxTime: Infinity };
     const options = { limits, stopAtFirst: true, final: this.#final, maxNodes: SHORTEST_NODES_MODEL };
     const name = this.#options.all ? violation.name : "";
-    const found = this.#options.shorten
-      ? this.#repeat(() =>
-          shortestModel(this.#world(), this.#automata.start.events, { ...options, name }, this.#describe),
-        )
-      : null;
+    this.#automata.deadline = performance.now() + SHORTEN_TIME;
+    const shorter = () =>
+      shortestModel(this.#world(), this.#automata.start.events, { ...options, name }, this.#describe);
+    const found = this.#options.shorten ? this.#inTime(() => this.#repeat(shorter), null) : null;
+    this.#automata.deadline = Infinity;
     const best = found ?? violation;
     let replayed = this.#replayUnderModel(best, false);
     if (replayed.end.name !== best.name) replayed = this.#replayUnderModel(best, true);
@@ -400,7 +431,8 @@ class Exploration {
     let isShortest = false;
     if (this.#options.shorten) {
       const races = this.#races;
-      const found = this.#repeat(() => {
+      this.#automata.deadline = performance.now() + SHORTEN_TIME;
+      const shorter = () => {
         races?.forget();
         return shortest(this.#automata, this.#automata.start, {
           maxNodes: SHORTEST_NODES,
@@ -413,12 +445,14 @@ class Exploration {
             return finding && { kind: "violation", ...finding };
           },
         });
-      });
-      if (found.violation) {
+      };
+      const found = this.#inTime(() => this.#repeat(shorter), null);
+      if (found?.violation) {
         best = found.violation;
         isShortest = found.complete;
       }
     }
+    if (best.name === DATA_RACE) return this.#counterexample(this.#replayRace(best), isShortest);
     // An actor's way to its first step is nobody else's business: it reads better where the step is. A checker may have
     // objected to its having begun early, though.
     let replayed = this.#replay(best, false);
@@ -434,10 +468,27 @@ class Exploration {
     );
     if (early) replay.begin();
     for (const { actor, way } of violation.schedule) if (!replay.ended) replay.step(actor, way);
-    // No checker objects to a race: that its two accesses stand beside each other is what the schedule shows.
-    if (violation.name === DATA_RACE && !replay.ended)
-      replay.conclude("violation", DATA_RACE, violation.says);
     return replay.finish(this.#describe);
+  }
+
+  /**
+   * Runs a race in the core. No checker objects to it: that its two accesses stand beside each other is what the schedule
+   * shows. One of them may be wrong for another reason as well; it is left out then.
+   */
+  #replayRace(violation: Violation): Replayed {
+    const automata = this.#automata;
+    const { schedule, says } = violation;
+    for (let moves = schedule.length; ; moves--) {
+      const replay = new Replay(this.#setup, this.#options.checkers, (address, length) =>
+        automata.suspends(address, length),
+      );
+      for (const { actor, way } of schedule.slice(0, moves)) if (!replay.ended) replay.step(actor, way);
+      const over = replay.ended !== null;
+      if (!over) replay.conclude("violation", DATA_RACE, says);
+      const replayed = replay.finish(this.#describe);
+      if (!over) return replayed;
+      if (moves <= schedule.length - 2) this.#expectSame(replayed, violation);
+    }
   }
 
   /** Runs a livelock in the core: to the loop, and once around it. */
