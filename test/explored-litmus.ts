@@ -5,6 +5,8 @@ import { type ExploredModule } from "../src/explore/core.js";
 import { Ghosts } from "../src/explore/ghosts.js";
 import { Histories, type Call, type CallResult } from "../src/explore/program.js";
 import { At, Runner, type RunEnd, type Suspension, type Watcher } from "../src/explore/runner.js";
+import { findLivelock } from "../src/explore/liveness.js";
+import { reducedSearch } from "../src/explore/reduce.js";
 import { Search, type SearchResult } from "../src/explore/search.js";
 import { shortest, type ShortestResult } from "../src/explore/shortest.js";
 import { warmUp } from "../src/explore/walk.js";
@@ -33,6 +35,9 @@ const EXPORTS = [
   "raiseFlag",
   "choice",
   "trapOnTwo",
+  "spinUntil",
+  "raise",
+  "swing",
 ];
 
 /** What actors call, and the words that are not 0 at the start. */
@@ -55,12 +60,16 @@ export interface LitmusResult {
 export interface LitmusOptions {
   readonly merge?: boolean;
   readonly seed?: number;
+  /** Leave out orders of steps that commute. */
+  readonly reduce?: boolean;
 }
 
 export class LitmusGround {
   readonly #runner: Runner;
+  readonly #module: ExploredModule;
 
   constructor(explored: ExploredModule) {
+    this.#module = explored;
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
     this.#runner = new Runner(
       explored,
@@ -156,16 +165,20 @@ export class LitmusGround {
 
   /** The search under test, to its end. */
   search(litmus: Litmus, options: LitmusOptions = {}): LitmusResult & { readonly result: SearchResult } {
-    const result = this.#explored(litmus, options, (automata) =>
-      new Search(
-        automata,
-        { limits: LIMITS, stopAtFirst: false, final: this.#final(automata, litmus) },
-        String,
-      ).run(automata.start),
-    );
+    const result = this.#explored(litmus, options, (automata) => {
+      const given = { limits: LIMITS, stopAtFirst: false, final: this.#final(automata, litmus) };
+      if (!options.reduce) return new Search(automata, given, String).run(automata.start);
+      const isLoad = (site: number): boolean => this.#module.sites[site]?.kind === "load";
+      return reducedSearch(automata, { ...given, describe: String, isLoad });
+    });
     const wrong = result.violations.filter(({ kind }) => kind !== "violation").map(({ kind }) => kind);
     const outcomes = new Set([...result.outcomes.keys(), ...wrong]);
     return { outcomes: [...outcomes].sort(), count: result.states, result };
+  }
+
+  /** Whether executions end. */
+  liveness(litmus: Litmus): ReturnType<typeof findLivelock> {
+    return this.#explored(litmus, {}, (automata) => findLivelock(automata, LIMITS));
   }
 
   /** The search for the fewest switches. */

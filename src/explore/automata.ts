@@ -18,6 +18,7 @@
  */
 
 import { HEADER_BASE, HEADER_SIZE, type Note } from "../core/layout.generated.js";
+import { GuestMmuError } from "../errors.js";
 import { ACCESS, type CheckedEvent } from "../invariants/checker.js";
 import { type Ghosts } from "./ghosts.js";
 import { Histories, type Program } from "./program.js";
@@ -151,6 +152,8 @@ export class Automata implements Watcher {
   passes = 0;
 
   #running = 0;
+  /** The word touched last. */
+  #lastWord = 0;
   #told: CheckedEvent[] = [];
   #written: number[] = [];
   readonly #stamp: Uint32Array;
@@ -490,13 +493,18 @@ export class Automata implements Watcher {
 
   /**
    * Runs an actor. One that met a word of another's which was taken for private has seen a memory that never was, and may
-   * go round in it for ever: that is no error, but the end of this pass.
+   * go round in it for ever: that is no error, but the end of this pass. One that goes round on a word of its own has it
+   * shared from here on, so that the round is a cycle of states, which can be seen.
    */
   #ran(run: () => RunEnd): RunEnd {
     try {
       return run();
     } catch (error) {
-      if (!this.#reclassify) throw error;
+      if (!this.#reclassify) {
+        const endless = error instanceof GuestMmuError && error.code === "LIMIT_REACHED";
+        if (!endless || this.#lastWord < HEADER_END || this.#cellOf[this.#lastWord]! >= 0) throw error;
+        this.#share(this.#lastWord);
+      }
       return { kind: "trapped", message: "" };
     }
   }
@@ -683,6 +691,7 @@ export class Automata implements Watcher {
 
   touched(_site: number, address: number, length: number, write: boolean): void {
     const bit = 1 << this.#running;
+    this.#lastWord = address >>> 2;
     for (let word = address >>> 2, end = (address + length + 3) >>> 2; word < end; word++) {
       if (this.#cellOf[word]! >= 0) continue;
       if (word < HEADER_END) {

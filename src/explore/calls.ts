@@ -92,6 +92,9 @@ export function hostCalls(h: number) {
     /** ftruncate, which waits for whoever holds a page of a DAX file. */
     truncate: (file: number, pages: number) =>
       call("hostFileTruncate", `truncates file ${file} to ${pages} pages`, h, file, pages, 1),
+    /** The same, refused with `Busy` while somebody holds a page. */
+    truncateNow: (file: number, pages: number) =>
+      call("hostFileTruncate", `truncates file ${file} to ${pages} pages, now or not`, h, file, pages, 0),
     /** `longterm`: with FOLL_LONGTERM. */
     pin: (hva: bigint, longterm = false) =>
       call(

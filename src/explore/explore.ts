@@ -11,7 +11,7 @@ import { Ghosts } from "./ghosts.js";
 import { ModelWorld, memoryModel, searchModel, shortestModel, type MemoryModel } from "./memory-model.js";
 import { livenessOf, type Liveness } from "./liveness.js";
 import { nameOf } from "./names.js";
-import { Races } from "./races.js";
+import { DATA_RACE, Races } from "./races.js";
 import { Replay, type Replayed } from "./replay.js";
 import { type Scenario } from "./scenario.js";
 import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./search.js";
@@ -56,7 +56,7 @@ export interface ExploreOptions {
   readonly depth?: number;
   /** Strategy "exhaustive": leave out orders of steps that commute (src/explore/reduce.ts). Default false. */
   readonly reduce?: boolean;
-  /** Look for data races of the core (src/explore/races.ts). Default: of a lab build. */
+  /** Look for data races of the core (src/explore/races.ts). Default: of a lab build, unless the scenario names checkers. */
   readonly races?: boolean;
   /** Start of random sequences. Default 1. */
   readonly seed?: number;
@@ -124,7 +124,6 @@ export interface Counterexample {
 }
 
 const DEFAULTS = { maxStates: 50_000_000, maxDepth: 100_000, maxTime: 600_000 } as const;
-const DATA_RACE = "data-race";
 /** States looked at for a shorter violation. */
 const SHORTEST_NODES = 400_000;
 const SHORTEST_NODES_MODEL = 100_000;
@@ -166,7 +165,7 @@ function checked(options: ExploreOptions, scenario: Scenario): Required<Omit<Exp
     executions: options.executions ?? 100_000,
     depth: options.depth ?? 3,
     reduce: options.reduce ?? false,
-    races: (options.races ?? build === "lab") && model === "sc",
+    races: (options.races ?? (build === "lab" && !scenario.checkers)) && model === "sc",
     model,
   };
 }
@@ -430,18 +429,17 @@ class Exploration {
     let best = violation;
     let isShortest = false;
     if (this.#options.shorten) {
-      const races = this.#races;
+      const race = violation.name === DATA_RACE;
       this.#automata.deadline = performance.now() + SHORTEN_TIME;
       const shorter = () => {
-        races?.forget();
         return shortest(this.#automata, this.#automata.start, {
           maxNodes: SHORTEST_NODES,
           maxSwitches: Infinity,
           final: this.#final,
           describe: this.#describe,
-          name: this.#options.all ? violation.name : "",
+          name: this.#options.all || race ? violation.name : "",
           goal: (state) => {
-            const finding = races?.inspect(state) ?? null;
+            const finding = race ? (this.#races?.find(state, violation.says) ?? null) : null;
             return finding && { kind: "violation", ...finding };
           },
         });

@@ -82,7 +82,7 @@ function saying(automata: Automata, { members, moved }: Component) {
   const verb = round.length === 1 ? "goes" : "go";
   const says =
     `${round.join(" and ")} ${verb} round in ${members.size} state${members.size === 1 ? "" : "s"} for ever; ` +
-    "nobody who could end it is able to act all the time";
+    "everybody else is done, or cannot act in one of them";
   return { kind: "livelock", name: "livelock", says } as const;
 }
 

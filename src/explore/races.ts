@@ -11,6 +11,9 @@ import { type ExploredSite } from "./core.js";
 import { type Inspected } from "./search.js";
 import { TripleTable } from "./tables.js";
 
+/** Name of what is found. */
+export const DATA_RACE = "data-race";
+
 /** Accesses that may race, and why. */
 export interface RaceException {
   /** Paths of the core that begin so. */
@@ -30,13 +33,6 @@ export const RACE_EXCEPTIONS: readonly RaceException[] = [
   {
     file: "assembly/host/access.ts",
     reason: "Loads and stores of user space: as of a guest, its own business.",
-  },
-  {
-    file: "assembly/host/zone.ts",
-    functions: ["Frames.claim"],
-    reason:
-      "The only owner of a free frame sets its count: atomic_set in the kernel, a store that nobody tears, as is an aligned " +
-      "32-bit store of WebAssembly. Who looks at the count meanwhile finds 0 and refuses, or finds the new one.",
   },
 ];
 
@@ -96,6 +92,18 @@ export class Races {
     return null;
   };
 
+  /** The race that `says` tells of, if a state has it. */
+  find(state: Int32Array, says: string): Inspected | null {
+    for (let a = 0; a < this.#automata.actors.length; a++) {
+      if (!this.#looksPlain(state[a]!)) continue;
+      for (let b = 0; b < this.#automata.actors.length; b++) {
+        const found = a === b ? null : this.#race(state[a]!, state[b]!);
+        if (found?.says === says) return found;
+      }
+    }
+    return null;
+  }
+
   /** Looks at states from the beginning again: for a second search that has to find the same. */
   forget(): void {
     this.#forget();
@@ -149,7 +157,7 @@ export class Races {
           `${this.#describe(from)}: ${placeOf(this.#sites[one.suspension!.site]!)} and ` +
           `${placeOf(this.#sites[other.suspension.site]!)} at the same time`;
         const then = [one, other].map(({ actor }) => ({ actor, way: 0 }));
-        return { name: "data-race", says, then };
+        return { name: DATA_RACE, says, then };
       }
     }
     return null;

@@ -52,19 +52,15 @@ export interface ReducedOptions {
 /** Explores with reductions. Throws `Reclassified` as `Search.run` does. */
 export function reducedSearch(automata: Automata, options: ReducedOptions): SearchResult {
   const deadline = performance.now() + options.limits.maxTime;
-  let footprints = new Footprints(automata, options.isLoad);
   while (true) {
-    const result = new Reduced(automata, options, deadline, footprints).run();
-    const over =
-      result !== null && (result.limit !== null || (options.stopAtFirst && result.violations.length > 0));
-    if (over) return result;
-    const learned = new Footprints(automata, options.isLoad);
-    if (result !== null && !learned.exceed(footprints)) return result;
-    footprints = learned;
+    const pass = new Reduced(automata, options, deadline);
+    const result = pass.run();
+    const over = result.limit !== null || (options.stopAtFirst && result.violations.length > 0);
+    if (over || pass.isRight()) return result;
   }
 }
 
-/** Steps after which a pass is looked at for the first time: whether its sets were too small. Then at twice as many. */
+/** Steps after which a pass is given larger sets for the first time, if it has learned more. Then at twice as many. */
 const FIRST_LOOK = 1 << 12;
 const PROGRESS_STEPS = 1 << 14;
 /** In what is kept of a state beside who was asleep: it was expanded fully. */
@@ -121,7 +117,8 @@ class Reduced {
   readonly #automata: Automata;
   readonly #options: ReducedOptions;
   readonly #deadline: number;
-  readonly #footprints: Footprints;
+  #footprints: Footprints;
+  #wasRight = true;
   readonly #position: Position;
   /** Of each state: actors asleep, and FULL. */
   readonly #kept = new StateWords();
@@ -140,8 +137,8 @@ class Reduced {
   readonly #mark: Int32Array;
   readonly #takenBy: Int32Array;
   readonly #takenWay: Int32Array;
-  /** Transitions that were known at the beginning. */
-  readonly #known: number;
+  /** Transitions that were known when it was looked last. */
+  #known: number;
   #look = FIRST_LOOK;
   #depth = 0;
   #deepest = 0;
@@ -149,11 +146,11 @@ class Reduced {
   #ends = 0;
   #cycles = 0;
 
-  constructor(automata: Automata, options: ReducedOptions, deadline: number, footprints: Footprints) {
+  constructor(automata: Automata, options: ReducedOptions, deadline: number) {
     this.#automata = automata;
     this.#options = options;
     this.#deadline = deadline;
-    this.#footprints = footprints;
+    this.#footprints = new Footprints(automata, options.isLoad);
     this.#known = automata.learned.length;
     this.#position = new Position(automata, automata.start.state);
     const most = options.limits.maxDepth + 2;
@@ -169,8 +166,7 @@ class Reduced {
     this.#takenWay = new Int32Array(most);
   }
 
-  /** Null if the sets turned out to be too small. */
-  run(): SearchResult | null {
+  run(): SearchResult {
     const automata = this.#automata;
     const { stopAtFirst, limits, progress } = this.#options;
     let limit: SearchResult["limit"] = null;
@@ -190,7 +186,7 @@ class Reduced {
         this.#leave();
       }
       if (this.#kept.size >= limits.maxStates) limit = "states";
-      if (this.#steps >= this.#look && this.#tooSmall()) return null;
+      if (this.#steps >= this.#look) this.#lookAgain();
       if (this.#steps % PROGRESS_STEPS === 0) {
         if (performance.now() > this.#deadline) limit = "time";
         else if (progress?.(this.#report())) limit = "stopped";
@@ -208,10 +204,21 @@ class Reduced {
     };
   }
 
-  #tooSmall(): boolean {
-    this.#look *= 2;
-    if (this.#automata.learned.length === this.#known) return false;
-    return new Footprints(this.#automata, this.#options.isLoad).exceed(this.#footprints);
+  /** True if the sets were large enough from the beginning. */
+  isRight(): boolean {
+    this.#lookAgain();
+    return this.#wasRight;
+  }
+
+  /** A pass whose sets were too small is not right any more, but with larger ones it learns the more for the next. */
+  #lookAgain(): void {
+    this.#look = this.#steps * 2;
+    if (this.#automata.learned.length === this.#known) return;
+    this.#known = this.#automata.learned.length;
+    const learned = new Footprints(this.#automata, this.#options.isLoad);
+    if (!learned.exceed(this.#footprints)) return;
+    this.#wasRight = false;
+    this.#footprints = learned;
   }
 
   #report() {

@@ -274,9 +274,10 @@ export class Search {
       return stopAtFirst;
     };
     const { inspect } = this.#options;
-    const inspected = (moves: number): boolean => {
+    // Whatever is found in a state, the search goes on: there may be an execution in which it does harm.
+    const inspected = (moves: number): void => {
       const finding = inspect?.(position.state);
-      return finding ? found("violation", finding, moves, finding.then) : false;
+      if (finding) found("violation", finding, moves, finding.then);
     };
 
     for (const list of start.events) {
@@ -348,7 +349,7 @@ export class Search {
         movesAt[depth] = 0;
         forcedAt[depth] = forcedActor(automata, position.state);
         path.push(position.low, position.high);
-        stop = inspected(depth);
+        inspected(depth);
         if (depth >= most) {
           limit = "depth";
           depth--;

@@ -46,7 +46,7 @@ export const data: Checker<Backings> = {
   name: "one-backing-page",
   invariants: ["I8b"],
   says: "Maps and pfn caches access the page that the process has at their address.",
-  brokenWithout: [],
+  brokenWithout: ["VcpuMapPins"],
   listens: [
     Note.HostLeaf,
     Note.MapTaken,

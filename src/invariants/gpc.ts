@@ -46,7 +46,7 @@ export const gpc: Checker<Gpcs> = {
   name: "valid-cache-names-the-host-page",
   invariants: ["I17", "I2"],
   says: "A gfn_to_pfn_cache is valid only while the host maps its pfn at its uhva and no invalidation of it is open, and is used only while valid.",
-  brokenWithout: [],
+  brokenWithout: ["GpcRetriesOnActiveCount", "GpcRefreshSerialised", "GpcActiveChecked"],
   listens: [
     Note.HostLeaf,
     Note.GpcValid,

@@ -89,7 +89,7 @@ export const hostDirty: Checker<Dirt> = {
   name: "no-store-lost",
   invariants: ["I8b"],
   says: "A page that was stored to is marked dirty before it leaves, and nothing is stored to a page without its file.",
-  brokenWithout: [],
+  brokenWithout: ["UnmapMarksDirty", "GpcHeldWhileUsed", "VcpuMapHoldsReference"],
   listens: [
     Note.HostLeaf,
     Note.GuestUse,

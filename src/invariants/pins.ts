@@ -52,7 +52,7 @@ export const pins: Checker<Pins> = {
   name: "map-holds-its-page",
   invariants: ["I6"],
   says: "A page with a live map is held by it, and no map is used, nor left over, after its unmap.",
-  brokenWithout: [],
+  brokenWithout: ["VcpuMapHoldsReference", "UnmapChecksPage"],
   listens: [Note.MapTaken, Note.MapUse, Note.MapDropped, Note.PinTaken, Note.PinDropped, Note.PageFree],
   initial: () => ({ maps: EMPTY, pins: EMPTY }),
   step(state, event) {

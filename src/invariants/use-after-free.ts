@@ -107,6 +107,9 @@ export const useAfterFree: Checker<Holders> = {
     "GupRechecksPte",
     "ZapInvalidRoots",
     "TableFreeWaitsForRcu",
+    "VcpuMapHoldsReference",
+    "PfnmapNotRefcounted",
+    "DaxTruncateWaitsIdle",
   ],
   listens: [
     ACCESS,

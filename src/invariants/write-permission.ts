@@ -39,7 +39,7 @@ export const writePermission: Checker<WritePermission> = {
   name: "writable-only-as-the-host",
   invariants: ["I7"],
   says: "A leaf SPTE is writable only where the host's leaf is.",
-  brokenWithout: [],
+  brokenWithout: ["PfnmapHonoursWrite"],
   listens: [
     Note.HostLeaf,
     Note.SpteLeaf,

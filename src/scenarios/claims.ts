@@ -3,7 +3,18 @@
 import { type ProfileName } from "../core/profiles.js";
 import { type RuleName } from "../core/rules.js";
 import { type Scenario } from "../explore/scenario.js";
+import { faultMetadata, faultTranslations, mapUse, referenceVsInvalidation } from "./claims-of-2019.js";
 import { faultVsDontneed } from "./fault-vs-dontneed.js";
+import {
+  cachedFaultVsTruncate,
+  cachedMapVsTruncate,
+  daxDirectIo,
+  daxFaultVsTruncate,
+  daxMapKept,
+  daxMapVsTruncate,
+} from "./host-files.js";
+import { hugetlbRemap } from "./host-hugetlb-remap.js";
+import { remappedFault, remappedMap } from "./host-remapped.js";
 
 /** One exploration that bears on a claim. */
 export interface ClaimRow {
@@ -26,29 +37,207 @@ export interface Claim {
   readonly rows: readonly ClaimRow[];
 }
 
-const fault: Scenario = faultVsDontneed;
+const ALL: readonly ProfileName[] = ["v5.3", "v5.4", "v6.13", "v6.15"];
+const E2019: readonly ProfileName[] = ["v5.3", "v5.4"];
+const E2025: readonly ProfileName[] = ["v6.13", "v6.15"];
 
-function row(
-  shows: string,
+/** A row for each of these profiles. */
+function rows(
+  scenario: { readonly name: string },
+  profiles: readonly ProfileName[],
   expected: ClaimRow["expected"],
-  without: readonly RuleName[] = [],
-  profile: ProfileName = "v6.13",
-): ClaimRow {
-  return { scenario: fault, without, profile, expected, shows };
+  without: readonly RuleName[],
+  shows: string,
+): ClaimRow[] {
+  return profiles.map((profile) => ({ scenario: scenario as Scenario, without, profile, expected, shows }));
 }
 
+const EARLY: readonly RuleName[] = ["PutAfterInstall"];
+const NO_REFERENCE: readonly RuleName[] = ["VcpuMapHoldsReference"];
+const NO_WAIT: readonly RuleName[] = ["DaxTruncateWaitsIdle"];
+
 export const CLAIMS: readonly Claim[] = [
+  {
+    id: "C1",
+    says: "A page fault may put its page straight after the lookup: the retry check alone keeps its translation right.",
+    who: "Sean Christopherson, 9 November 2019",
+    rows: [
+      ...rows(faultTranslations, ALL, "holds", EARLY, "with the page put early, no translation is stale"),
+      ...rows(
+        faultMetadata,
+        E2019,
+        "violated",
+        EARLY,
+        "the fault of 2019 goes on to mark struct page after it has dropped mmu_lock, and the page is free",
+      ),
+      ...rows(
+        faultMetadata,
+        E2025,
+        "holds",
+        EARLY,
+        "later kernels mark it under mmu_lock, behind the check: the host cannot have freed it",
+      ),
+      ...rows(
+        faultMetadata,
+        ["v5.4"],
+        "holds",
+        [],
+        "with the page put late, struct page is that of a page held",
+      ),
+    ],
+  },
   {
     id: "C1'",
     says: "The reference that a page fault holds keeps an invalidation away until the page is mapped.",
     who: "Sean Christopherson, 7 November 2019; retracted on the 9th",
     rows: [
-      row(
-        "the fault holds its reference, and the check alone decides: without it the page is used after it was freed",
+      ...rows(
+        referenceVsInvalidation,
+        ALL,
+        "violated",
+        [],
+        "start, clear, flush and end go by while the reference is held: it delays the free and nothing else",
+      ),
+      ...rows(
+        faultTranslations,
+        ["v5.4"],
         "violated",
         ["CountChecked", "SeqChecked"],
-        "v5.4",
+        "the reference without the check: what is mapped is a page that the host has taken away",
       ),
+    ],
+  },
+  {
+    id: "C2",
+    says: "Other users of a page that was looked up may not put it early: kvm_vcpu_map goes on using it across invalidations.",
+    who: "Sean Christopherson, 9 November 2019",
+    rows: [
+      ...rows(mapUse, ALL, "violated", NO_REFERENCE, "with the page put early, a store goes to a free page"),
+      ...rows(mapUse, ALL, "holds", [], "the reference, or the pin, keeps the page until the unmap"),
+    ],
+  },
+  {
+    id: "C3",
+    says: "Pages of ZONE_DEVICE go idle instead of being freed, and using them is fine for whoever drops his use on an invalidation.",
+    who: "Dan Williams, 9 November 2019",
+    rows: [
+      ...rows(
+        daxFaultVsTruncate,
+        ["v5.4", "v6.13", "v6.15"],
+        "holds",
+        EARLY,
+        "a fault that puts its page early maps a block only while it belongs to the file, and its struct page is never free",
+      ),
+      ...rows(
+        daxFaultVsTruncate,
+        ["v5.3"],
+        "violated",
+        [],
+        "before a78986aae9b2 such a page counts as reserved, and the reference of the lookup leaks",
+      ),
+      ...rows(
+        daxDirectIo,
+        ["v5.4", "v6.15"],
+        "holds",
+        [],
+        "direct I/O drops nothing on an invalidation, and marks the page busy by its pin: truncate waits",
+      ),
+    ],
+  },
+  {
+    id: "C4",
+    says: "Only the MMU of KVM drops its use when a notifier tells it to: kvm_vcpu_map goes on, and depends on its reference.",
+    who: "Sean Christopherson, 11 November 2019",
+    rows: [
+      ...rows(
+        daxMapVsTruncate,
+        ["v5.4", "v6.13", "v6.15"],
+        "violated",
+        NO_REFERENCE,
+        "without it, the block goes to another file, and the map writes there",
+      ),
+      ...rows(
+        daxMapVsTruncate,
+        ["v5.4", "v6.13", "v6.15"],
+        "holds",
+        [],
+        "with it, truncate waits for the unmap",
+      ),
+      ...rows(
+        daxFaultVsTruncate,
+        ["v5.4", "v6.13", "v6.15"],
+        "holds",
+        [],
+        "the fault path needs no more than the notification",
+      ),
+    ],
+  },
+  {
+    id: "C5",
+    says: "Truncate of a DAX file waits for pages with an elevated count; truncate of the page cache takes them out of the file.",
+    who: "Dan Williams, 12 November 2019",
+    rows: [
+      ...rows(
+        daxMapVsTruncate,
+        ["v5.4", "v6.15"],
+        "violated",
+        NO_WAIT,
+        "if it did not wait, a map with its reference would write to another file's block",
+      ),
+      ...rows(daxDirectIo, ["v5.4", "v6.15"], "violated", NO_WAIT, "and so would a device"),
+      ...rows(
+        daxMapKept,
+        ["v5.4", "v6.15"],
+        "violated",
+        [],
+        "the price: a map that lives as long as the inner guest keeps the truncate waiting as long",
+      ),
+      ...rows(
+        cachedMapVsTruncate,
+        ["v5.4", "v6.13"],
+        "violated",
+        [],
+        "in the page cache a correct reference, or pin, does not help: the store is lost with the page",
+      ),
+      ...rows(cachedFaultVsTruncate, ["v5.4", "v6.13"], "holds", [], "the fault path loses no store"),
+    ],
+  },
+  {
+    id: "C6",
+    says: "The reference that KVM takes on a remapped pfn may prolong the life of its page, and is harmless for page faults.",
+    who: "Sean Christopherson, November 2019; refuted by CVE-2021-22543",
+    rows: [
+      ...rows(
+        remappedFault,
+        E2019,
+        "violated",
+        [],
+        "the count of a page that nobody counts goes from 0 to 1 and back, and frees it while the guest uses it",
+      ),
+      ...rows(remappedMap, E2019, "violated", [], "kvm_vcpu_map does the same to the process"),
+      ...rows(
+        remappedFault,
+        E2025,
+        "holds",
+        [],
+        "a remapped pfn is neither got nor put: the notification is enough",
+      ),
+      ...rows(remappedMap, E2025, "holds", [], "a page that cannot be pinned is refused"),
+    ],
+  },
+  {
+    id: "Z25b",
+    says: "In Linux 5.4 a large leaf may be installed over a small page, as the size comes from the VMA before the snapshot.",
+    who: "an open question of ours; the order was read in the source of 5.4",
+    rows: [
+      ...rows(
+        hugetlbRemap,
+        E2019,
+        "violated",
+        [],
+        "hugetlb memory replaced by small pages: 2 MiB are mapped around one",
+      ),
+      ...rows(hugetlbRemap, E2025, "holds", [], "the size is read from the host tables, behind the check"),
     ],
   },
   {
@@ -56,24 +245,56 @@ export const CLAIMS: readonly Claim[] = [
     says: "Sequence number and count are both needed, in this order, checked under the lock that is held until the leaf is installed.",
     who: "the retry protocol, one guard left out in each row",
     rows: [
-      row("all guards in place", "holds"),
-      row(
-        "the number moves at the start only: a fault within the invalidation is missed",
+      ...rows(faultVsDontneed, ALL, "holds", [], "all guards in place"),
+      ...rows(
+        faultVsDontneed,
+        ["v5.4"],
         "violated",
         ["SeqRaisedInEnd"],
-        "v5.4",
+        "the number moves at the start only: a fault within the invalidation is missed",
       ),
-      row("no count: a fault that checks before the end is missed", "violated", ["CountChecked"]),
-      row("no number: a fault that checks after the end is missed", "violated", ["SeqChecked"]),
-      row("the snapshot comes after the lookup: an invalidation in between is missed", "violated", [
-        "SnapshotBeforeGup",
-      ]),
-      row("checked before the lock only: a zap fits between check and installation", "violated", [
-        "RetryUnderLock",
-      ]),
-      row("the lock is dropped between check and installation: a zap fits in", "violated", [
-        "LockHeldToInstall",
-      ]),
+      ...rows(
+        faultVsDontneed,
+        ["v6.13"],
+        "holds",
+        ["SeqRaisedInEnd"],
+        "later kernels look at the count before the lookup as well, and do not begin such a fault",
+      ),
+      ...rows(
+        faultVsDontneed,
+        ["v5.4", "v6.13"],
+        "violated",
+        ["CountChecked"],
+        "no count: a fault that checks before the end is missed",
+      ),
+      ...rows(
+        faultVsDontneed,
+        ["v5.4", "v6.13"],
+        "violated",
+        ["SeqChecked"],
+        "no number: a fault that checks after the end is missed",
+      ),
+      ...rows(
+        faultVsDontneed,
+        ["v5.4", "v6.13"],
+        "violated",
+        ["SnapshotBeforeGup"],
+        "the snapshot comes after the lookup: an invalidation in between is missed",
+      ),
+      ...rows(
+        faultVsDontneed,
+        ["v5.4", "v6.13"],
+        "violated",
+        ["RetryUnderLock"],
+        "checked before the lock only: a zap fits between check and installation",
+      ),
+      ...rows(
+        faultVsDontneed,
+        ["v5.4", "v6.13"],
+        "violated",
+        ["LockHeldToInstall"],
+        "the lock is dropped between check and installation: a zap fits in",
+      ),
     ],
   },
 ];

@@ -12,6 +12,8 @@ export const hugetlbRemap = scenario("host-hugetlb-remap", {
     "address, and touches one. Linux 5.4 takes the size from the VMA before it takes its snapshot, and installs it whatever " +
     "page it finds then.",
   holds: "A large leaf is installed only over what the host maps with a large page.",
+  checkers: ["sptes-match-the-host", "huge-leaf-as-the-host"],
+  balanced: false,
   decides: ["Z25b"],
   brokenOn: ["v5.3", "v5.4"],
   machine: { frames: 2048, hugePages: true, vmas: 8 },
@@ -22,6 +24,8 @@ export const hugetlbRemap = scenario("host-hugetlb-remap", {
     // Keeps the tables above: they are not what the race is about.
     machine.mm.mmap(PAGE, { at: AT + LARGE });
     machine.mm.populate(AT + LARGE, PAGE);
+    // Keeps the 512 frames from being freed one by one: neither is that.
+    machine.direct.pin(AT);
     return {};
   },
   actors: () => [

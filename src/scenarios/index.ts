@@ -1,6 +1,7 @@
 /** The scenarios of the package. */
 
 import { type Scenario } from "../explore/scenario.js";
+import { faultMetadata, faultTranslations, mapUse, referenceVsInvalidation } from "./claims-of-2019.js";
 import { faultVsDontneed } from "./fault-vs-dontneed.js";
 import { faultVsSlotDelete } from "./fault-vs-slot-delete.js";
 import { faultsSideBySide } from "./faults-side-by-side.js";
@@ -30,6 +31,7 @@ import {
   cachedMapVsTruncate,
   daxDirectIo,
   daxFaultVsTruncate,
+  daxGupVsTruncate,
   daxLongtermPin,
   daxMapKept,
   daxMapVsTruncate,
@@ -76,6 +78,7 @@ export const SCENARIOS: readonly Scenario[] = (
     cachedMapVsTruncate,
     daxDirectIo,
     daxFaultVsTruncate,
+    daxGupVsTruncate,
     daxLongtermPin,
     daxMapKept,
     daxMapVsTruncate,
@@ -94,5 +97,9 @@ export const SCENARIOS: readonly Scenario[] = (
     vcpuMapOfDevice,
     vcpuMapVsDontneed,
     vcpuMapVsFork,
+    faultMetadata,
+    faultTranslations,
+    mapUse,
+    referenceVsInvalidation,
   ] as readonly Scenario[]
 ).toSorted((a, b) => (a.name < b.name ? -1 : 1));

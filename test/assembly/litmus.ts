@@ -148,3 +148,25 @@ export function trapOnTwo(): u32 {
   if (atomic.load<u32>(word(0)) == 2) unreachable();
   return 0;
 }
+
+/** Looks at word `at` until it is `value`, without sleeping. */
+export function spinUntil(at: u32, value: u32): u32 {
+  let seen = atomic.load<u32>(word(at));
+  while (seen != value) seen = atomic.load<u32>(word(at));
+  return seen;
+}
+
+/** Sets word `at`. */
+export function raise(at: u32, value: u32): u32 {
+  atomic.store<u32>(word(at), value);
+  return value;
+}
+
+/** Sets word 0 to 1 and back, until word 1 is set. */
+export function swing(): u32 {
+  while (atomic.load<u32>(word(1)) == 0) {
+    atomic.store<u32>(word(0), 1);
+    atomic.store<u32>(word(0), 0);
+  }
+  return 0;
+}

@@ -141,7 +141,7 @@ describe("random calls on one machine", () => {
 
   type Call = (machine: Machine, base: bigint) => unknown;
   const at = (base: bigint, offset: number | bigint): bigint =>
-    base + (typeof offset === "bigint" ? offset : BigInt(Math.trunc(offset) || 0));
+    base + (typeof offset === "bigint" ? offset : BigInt(Number.isFinite(offset) ? Math.trunc(offset) : 0));
   const call: fc.Arbitrary<Call> = fc.oneof(
     fc.tuple(address, width).map(
       ([a, w]): Call =>

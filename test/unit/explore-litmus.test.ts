@@ -10,7 +10,14 @@ beforeAll(async () => {
 });
 
 /** Ways to search; none may change what is found. */
-const OPTION_SETS: readonly LitmusOptions[] = [{}, { merge: true }, { seed: 7 }, { merge: true, seed: 99 }];
+const OPTION_SETS: readonly LitmusOptions[] = [
+  {},
+  { merge: true },
+  { seed: 7 },
+  { merge: true, seed: 99 },
+  { reduce: true },
+  { reduce: true, merge: true },
+];
 
 const LITMUS: Readonly<Record<string, Litmus & { readonly outcomes: readonly string[] }>> = {
   "unlocked increments lose one": {

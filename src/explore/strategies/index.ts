@@ -2,11 +2,11 @@
 
 import { type Automata } from "../automata.js";
 import { livenessOf, findLivelock, type Liveness } from "../liveness.js";
-import { type Races } from "../races.js";
+import { DATA_RACE, type Races } from "../races.js";
 import { reducedSearch } from "../reduce.js";
 import { Search, type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "../search.js";
 import { Random } from "../walk.js";
-import { bounded } from "./bounded.js";
+import { bounded, type BoundedOptions } from "./bounded.js";
 import { runExecutions } from "./executions.js";
 import { PctSampler } from "./pct.js";
 import { RandomSampler } from "./random.js";
@@ -69,8 +69,7 @@ export function searchBy(
   races?.forget();
   switch (strategy) {
     case "bounded": {
-      const goal = races ? (state: Int32Array) => asViolation(races.inspect(state)) : undefined;
-      const found = bounded(automata, { ...rest, maxSwitches, ...(goal && { goal }) });
+      const found = boundedWithRaces(automata, { ...rest, maxSwitches }, races);
       return { ...found, liveness: UNKNOWN, racesChecked: races !== null };
     }
     case "pct":
@@ -84,9 +83,10 @@ export function searchBy(
       return { ...found, bound: null, liveness: UNKNOWN, racesChecked: false };
     }
     default: {
-      const result = reduce
+      const found = reduce
         ? reducedSearch(automata, rest)
         : new Search(automata, { ...rest, inspect: races?.inspect }, rest.describe).run(automata.start);
+      const result = { ...found, violations: mostTelling(found.violations, rest.stopAtFirst) };
       return {
         ...withLiveness(result, automata, context, reduce),
         bound: null,
@@ -96,7 +96,30 @@ export function searchBy(
   }
 }
 
-function asViolation(finding: ReturnType<Races["inspect"]>) {
+/** A race says that something may go wrong; another violation, that it does. Of the one that is asked for, the latter. */
+function mostTelling(violations: readonly Violation[], one: boolean): readonly Violation[] {
+  if (!one) return violations;
+  return [violations.find(({ name }) => name !== DATA_RACE) ?? violations[0]].filter((v) => v !== undefined);
+}
+
+/** As `bounded`, with the race that takes the fewest switches, unless there is something more telling. */
+function boundedWithRaces(automata: Automata, options: BoundedOptions, races: Races | null) {
+  let says = "";
+  const look = (state: Int32Array): null => {
+    if (says === "") says = races?.inspect(state)?.says ?? "";
+    return null;
+  };
+  const found = bounded(automata, { ...options, goal: look });
+  if (!races || says === "" || (options.stopAtFirst && found.violations.length > 0)) return found;
+  const goal = (state: Int32Array) => asViolation(races.find(state, says));
+  const again = bounded(automata, { ...options, stopAtFirst: true, goal });
+  return {
+    ...found,
+    violations: [...found.violations, ...again.violations.filter((v) => v.name === DATA_RACE)],
+  };
+}
+
+function asViolation(finding: ReturnType<Races["find"]>) {
   return finding && ({ kind: "violation", ...finding } as const);
 }
 
