@@ -1,6 +1,6 @@
 // The litmus module under the explorer, without a machine: a ground made by hand, and beside the search a plain walk
 // through every interleaving, which keeps no table, recognises no state, and stops before every access.
-import { Automata, Reclassified, Split, type Ground } from "../src/explore/automata.js";
+import { Automata, Reclassified, type Ground } from "../src/explore/automata.js";
 import { type ExploredModule } from "../src/explore/core.js";
 import { Ghosts } from "../src/explore/ghosts.js";
 import { Histories, type Call, type CallResult } from "../src/explore/program.js";
@@ -58,7 +58,6 @@ export interface LitmusResult {
 
 /** How the search is made. */
 export interface LitmusOptions {
-  readonly merge?: boolean;
   readonly seed?: number;
   /** Leave out orders of steps that commute. */
   readonly reduce?: boolean;
@@ -121,26 +120,18 @@ export class LitmusGround {
   }
 
   /** What `body` makes of the automata of a litmus, done again as long as they are not right yet. */
-  #explored<T>(
-    litmus: Litmus,
-    { merge = false, seed = 1 }: LitmusOptions,
-    body: (automata: Automata) => T,
-  ): T {
+  #explored<T>(litmus: Litmus, { seed = 1 }: LitmusOptions, body: (automata: Automata) => T): T {
     const automata = this.#automata(litmus);
     const learn = (): void => {
       automata.begin([]);
       warmUp(automata, 20, seed);
-      if (merge) automata.merge();
     };
-    let again = learn;
     while (true) {
       try {
-        again();
+        learn();
         return body(automata);
       } catch (error) {
-        if (error instanceof Reclassified) again = learn;
-        else if (error instanceof Split) again = () => automata.merge();
-        else throw error;
+        if (!(error instanceof Reclassified)) throw error;
       }
     }
   }

@@ -23,7 +23,6 @@ import { ACCESS, type CheckedEvent } from "../invariants/checker.js";
 import { type Ghosts } from "./ghosts.js";
 import { Histories, type Program } from "./program.js";
 import { At, type RunEnd, type Runner, type Suspension, type Watcher } from "./runner.js";
-import { equalStates } from "./equal-states.js";
 import { Ints, TripleTable, mixHigh, mixLow } from "./tables.js";
 
 /** What an actor can do in a local state. */
@@ -43,9 +42,6 @@ export class Reclassified extends Error {}
 
 /** Thrown when learning meets `Automata.deadline`. */
 export class OutOfTime extends Error {}
-
-/** Thrown when local states that were taken for equal turn out to differ: the search has to begin anew. */
-export class Split extends Error {}
 
 /** A local state. */
 export interface LocalState {
@@ -122,18 +118,9 @@ export class Automata implements Watcher {
   #wide = new Map<number, readonly number[]>();
   #folds = new TripleTable();
 
-  /** Transitions of each local state: place in `#raw` by (local state, value, value or branch). */
-  #known = new TripleTable(12);
-  #raw: RawTransition[] = [];
-  /** The same for the search, between representatives of equal local states: number by the same keys. */
+  /** Transitions: number by (local state, value, value or branch), and what each does. */
   #transitions = new TripleTable(12);
-  /** Representative of each local state, and of each representative all that it stands for. */
-  canon = new Ints();
-  #members = new Map<number, number[]>();
-  /** Local states that a search may have met, or that are stood for. */
-  #placed = new Set<number>();
-  /** What has been asked of each representative since the last `merge`. */
-  #asked = new Map<number, { state: Int32Array; way: number; k0: number; k1: number }[]>();
+  #learned: Transition[] = [];
   /** Of each: first of its writes in `index`, `before`, `after`, and one more for the end. */
   first = new Ints();
   index = new Ints();
@@ -208,18 +195,8 @@ export class Automata implements Watcher {
     this.forced = new Ints();
     this.#wide = new Map();
     this.#folds = new TripleTable();
-    this.#known = new TripleTable(12);
-    this.#raw = [];
-    this.canon = new Ints();
-    this.#members = new Map();
-    this.#placed = new Set();
-    this.#forgetSearch();
-    this.passes++;
-  }
-
-  #forgetSearch(): void {
-    this.#asked = new Map();
     this.#transitions = new TripleTable(12);
+    this.#learned = [];
     this.first = new Ints();
     this.first.push(0);
     this.index = new Ints();
@@ -228,86 +205,12 @@ export class Automata implements Watcher {
     this.hashLow = new Ints();
     this.hashHigh = new Ints();
     this.events = new Ints();
-  }
-
-  /**
-   * Lets one local state stand for all that behave alike as far as is known: a search visits one state for many then.
-   * Whatever it learns of a representative is asked of all it stands for; if they differ it ends with `Split`, and this
-   * has to be called again.
-   */
-  merge(): void {
-    const steps = this.#raw.map(({ from, writes, events, next }, i) => ({
-      from,
-      key: `${this.#known.key(i, 1)} ${this.#known.key(i, 2)}`,
-      does: `${writes.join(" ")} ${events}`,
-      next,
-    }));
-    const colour = equalStates(
-      this.local.map((_, l) => this.#looks(l)),
-      steps,
-    );
-    const representative = new Map<number, number>();
-    this.#members = new Map();
-    for (let l = 0; l < colour.length; l++) {
-      const r = representative.get(colour[l]!) ?? l;
-      representative.set(colour[l]!, r);
-      this.canon.data[l] = r;
-      if (r !== l) this.#join(r, l);
-    }
-    this.#placed = new Set(this.local.keys());
-    this.#forgetSearch();
-  }
-
-  /** Number of local states that a search can meet. */
-  get representatives(): number {
-    let count = 0;
-    for (let l = 0; l < this.local.length; l++) if (this.canon.data[l] === l) count++;
-    return count;
-  }
-
-  /** What two local states have to have in common to be alike. */
-  #looks(l: number): string {
-    const { actor, kind } = this.local[l]!;
-    if (kind === Kind.Done || kind === Kind.Trapped) return `${l}`;
-    return `${actor} ${kind} ${this.footprint(l).join(",")} ${this.operand.data[l]} ${this.forced.data[l]} ${this.addressOf(l)}`;
-  }
-
-  #join(r: number, l: number): void {
-    const members = this.#members.get(r);
-    if (members) members.push(l);
-    else this.#members.set(r, [r, l]);
-  }
-
-  /** Lets `r` stand for `l`, which no search has met yet, if they look alike and do alike whatever is known of `r`. */
-  #adopt(r: number, l: number): boolean {
-    if (this.#placed.has(l) || this.#looks(r) !== this.#looks(l)) return false;
-    this.#placed.add(l);
-    this.canon.data[l] = r;
-    this.#join(r, l);
-    for (const { state, way, k0, k1 } of this.#asked.get(r) ?? []) {
-      const a = this.local[l]!.actor;
-      if (
-        !this.#alike(
-          this.#rawTransition(state, a, way, r, k0, k1),
-          this.#rawTransition(state, a, way, l, k0, k1),
-        )
-      )
-        return false;
-    }
-    return true;
-  }
-
-  /** True if two transitions do the same and lead to local states that are alike. */
-  #alike(one: RawTransition, other: RawTransition): boolean {
-    if (one.events !== other.events || one.writes.length !== other.writes.length) return false;
-    if (!other.writes.every((value, i) => value === one.writes[i])) return false;
-    const r = this.canon.data[one.next]!;
-    return this.canon.data[other.next] === r || this.#adopt(r, other.next);
+    this.passes++;
   }
 
   /** Every transition of a local state that is known. */
-  get learned(): readonly RawTransition[] {
-    return this.#raw;
+  get learned(): readonly Transition[] {
+    return this.#learned;
   }
 
   /** Address that a notify or a wait names: part of what it does to others. */
@@ -324,10 +227,7 @@ export class Automata implements Watcher {
 
   /** The state at the start, and the lists of events of what the actors do before their first step. */
   get start(): { readonly state: Int32Array; readonly events: readonly number[] } {
-    const { state, events } = this.#startState!;
-    const canonical = state.slice();
-    for (let a = 0; a < this.actors.length; a++) canonical[a] = this.canon.data[state[a]!]!;
-    return { state: canonical, events };
+    return this.#startState!;
   }
 
   #makeStart(ghosts: readonly number[]): { state: Int32Array; events: readonly number[] } {
@@ -408,47 +308,10 @@ export class Automata implements Watcher {
     }
     const known = this.#transitions.find(l, k0, k1);
     if (known >= 0) return known;
-    const first = this.#rawTransition(state, a, way, l, k0, k1);
-    this.#placed.add(first.next);
-    if (this.#members.size > 0) this.#askAll(state, a, way, l, k0, k1, first);
-    this.#record([a, l, this.canon.data[first.next]!, ...first.writes], first.events);
+    const made = this.#learn(state, a, way);
+    this.#learned.push(made);
+    this.#record([a, l, made.next, ...made.writes], made.events);
     return this.#transitions.add(l, k0, k1);
-  }
-
-  /** Asks every local state that `l` stands for what it does; throws `Split` if one does otherwise. */
-  #askAll(
-    state: Int32Array,
-    a: number,
-    way: number,
-    l: number,
-    k0: number,
-    k1: number,
-    first: RawTransition,
-  ): void {
-    const asked = this.#asked.get(l) ?? [];
-    asked.push({ state: state.slice(), way, k0, k1 });
-    this.#asked.set(l, asked);
-    for (const member of this.#members.get(l) ?? NOBODY) {
-      if (member === l) continue;
-      if (!this.#alike(first, this.#rawTransition(state, a, way, member, k0, k1))) throw new Split();
-    }
-  }
-
-  /** What local state `l` of actor `a` does where `state` holds the values of its keys. */
-  #rawTransition(
-    state: Int32Array,
-    a: number,
-    way: number,
-    l: number,
-    k0: number,
-    k1: number,
-  ): RawTransition {
-    const known = this.#known.find(l, k0, k1);
-    if (known >= 0) return this.#raw[known]!;
-    const made = this.#learn(state, a, l, way);
-    this.#known.add(l, k0, k1);
-    this.#raw.push(made);
-    return made;
   }
 
   #sleepIndices(): number[] {
@@ -522,7 +385,8 @@ export class Automata implements Watcher {
     }
   }
 
-  #learn(state: Int32Array, a: number, l: number, way: number): RawTransition {
+  #learn(state: Int32Array, a: number, way: number): Transition {
+    const l = state[a]!;
     if ((this.runs++ & 15) === 0 && performance.now() > this.deadline) throw new OutOfTime();
     const local = this.local[l]!;
     this.#begin(a);
@@ -534,7 +398,7 @@ export class Automata implements Watcher {
       return { from: l, next: asleep, writes, events: 0 };
     }
     const writes: number[] = [];
-    const answer = this.#answer(state, a, l, way, writes);
+    const answer = this.#answer(state, a, way, writes);
     const footprint = kind === Kind.Access || kind === Kind.Wait ? this.footprint(l) : [];
     const { runner, base } = this.ground;
     const { words } = runner;
@@ -559,7 +423,8 @@ export class Automata implements Watcher {
   }
 
   /** What atomic.wait, atomic.notify or a choice answers; what it changes is added to `writes`. */
-  #answer(state: Int32Array, a: number, l: number, way: number, writes: number[]): number {
+  #answer(state: Int32Array, a: number, way: number, writes: number[]): number {
+    const l = state[a]!;
     const n = this.actors.length;
     switch (this.kind.data[l]) {
       case Kind.Choose:
@@ -627,7 +492,6 @@ export class Automata implements Watcher {
     const number = this.local.push(local) - 1;
     this.#localNumbers.set(key, number);
     this.kind.push(local.kind);
-    this.canon.push(number);
     const { suspension } = local;
     const cells = suspension ? this.#cellsOf(suspension) : [];
     const wide = cells.length > PAIR;
@@ -725,14 +589,13 @@ export class Automata implements Watcher {
 }
 
 /** A transition of one local state: what it writes besides its own place, as triples of index, old and new value. */
-export interface RawTransition {
+export interface Transition {
   readonly from: number;
   readonly next: number;
   readonly writes: readonly number[];
   readonly events: number;
 }
 
-const NOBODY: readonly number[] = [];
 const EMPTY = new Int32Array(0);
 /** Number of the first word after the header page. */
 const HEADER_END = (HEADER_BASE + HEADER_SIZE) >>> 2;

@@ -5,7 +5,7 @@ import { isRuleName, type RuleName } from "../core/rules.js";
 import { GuestMmuError } from "../errors.js";
 import { type Checker } from "../invariants/checker.js";
 import { checkersOf } from "../invariants/index.js";
-import { Automata, OutOfTime, Reclassified, Split } from "./automata.js";
+import { Automata, OutOfTime, Reclassified } from "./automata.js";
 import { type ExploredBuild } from "./core.js";
 import { Ghosts } from "./ghosts.js";
 import { ModelWorld, memoryModel, searchModel, shortestModel, type MemoryModel } from "./memory-model.js";
@@ -42,8 +42,6 @@ export interface ExploreOptions {
   readonly all?: boolean;
   /** Look for the shortest violation once one is found. Default true. */
   readonly shorten?: boolean;
-  /** Let one local state stand for all that behave alike. Default false. */
-  readonly merge?: boolean;
   /** What actors see of each other's stores: src/explore/memory-model.ts. Default: the scenario's, else "sc". */
   readonly model?: MemoryModel;
   /** Which executions are looked at: src/explore/strategies. Default "exhaustive". */
@@ -158,7 +156,6 @@ function checked(options: ExploreOptions, scenario: Scenario): Required<Omit<Exp
     maxTime: options.maxTime ?? DEFAULTS.maxTime,
     all: options.all ?? false,
     shorten: options.shorten ?? true,
-    merge: options.merge ?? false,
     seed: options.seed ?? 1,
     strategy: strategyOf(options, model),
     maxSwitches: options.maxSwitches ?? 2,
@@ -315,7 +312,6 @@ class Exploration {
         if (!(error instanceof Reclassified)) throw error;
       }
     }
-    if (this.#options.merge) automata.merge();
   }
 
   /** Does it again as long as something turns out to be otherwise than it was taken for. */
@@ -324,9 +320,8 @@ class Exploration {
       try {
         return body();
       } catch (error) {
-        if (error instanceof Split) this.#automata.merge();
-        else if (error instanceof Reclassified) this.#learn();
-        else throw error;
+        if (!(error instanceof Reclassified)) throw error;
+        this.#learn();
       }
     }
   }

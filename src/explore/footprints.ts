@@ -89,29 +89,16 @@ export class Footprints {
 
   /** Carries sets from each local state to those that lead to it, until nothing changes. */
   #close(automata: Automata): void {
-    const words = this.#words;
     const into = Array.from({ length: automata.local.length }, () => [] as number[]);
     const add = (to: number, from: number): void => {
       if (to !== from && !into[to]!.includes(from)) into[to]!.push(from);
     };
-    // A representative does what all it stands for do.
-    for (let l = 0; l < automata.local.length; l++) {
-      const r = automata.canon.data[l]!;
-      if (r !== l) for (let w = 0; w < words; w++) this.#merge(r, l, w);
-      if (r !== l) this.#unknown[r]! |= this.#unknown[l]!;
-    }
-    for (const { from, next } of automata.learned)
-      add(automata.canon.data[next]!, automata.canon.data[from]!);
+    for (const { from, next } of automata.learned) add(next, from);
     // Within hardware the next step takes in those that follow.
     this.#spread(into, (to) => automata.forced.data[to] === 1, [this.#stepRead, this.#stepWrite], 1);
     this.#futureAny = this.#stepRead.slice();
     this.#futureWrite = this.#stepWrite.slice();
     this.#spread(into, () => true, [this.#futureAny, this.#futureWrite], 2);
-  }
-
-  #merge(r: number, l: number, w: number): void {
-    this.#stepRead[r * this.#words + w]! |= this.#stepRead[l * this.#words + w]!;
-    this.#stepWrite[r * this.#words + w]! |= this.#stepWrite[l * this.#words + w]!;
   }
 
   #spread(

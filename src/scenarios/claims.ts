@@ -235,7 +235,7 @@ export const CLAIMS: readonly Claim[] = [
         E2019,
         "violated",
         [],
-        "hugetlb memory replaced by small pages: 2 MiB are mapped around one",
+        "hugetlb memory replaced by small pages: an entry of 2 MiB names one of 4 KiB",
       ),
       ...rows(hugetlbRemap, E2025, "holds", [], "the size is read from the host tables, behind the check"),
     ],

@@ -1,7 +1,6 @@
 // The tables below the search against the collections of the language, and the parts of the explorer that are plain data.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { equalStates, type KnownStep } from "../../src/explore/equal-states.js";
 import { Histories, type Call, type CallResult } from "../../src/explore/program.js";
 import { Fingerprints, Ints, TripleTable, mixHigh, mixLow } from "../../src/explore/tables.js";
 
@@ -101,75 +100,6 @@ describe("tables", () => {
     expect(lows.size).toBeGreaterThan(49_990);
   });
 });
-
-describe("states that behave alike", () => {
-  const step = (from: number, key: string, does: string, next: number): KnownStep => ({
-    from,
-    key,
-    does,
-    next,
-  });
-  const groups = (colour: Int32Array): string => {
-    const order = [...new Set(colour)];
-    return [...colour].map((c) => String.fromCharCode(97 + order.indexOf(c))).join("");
-  };
-
-  test("told apart by what they do, at any distance", () => {
-    // 0 and 1 do alike and lead to 2 and 3, which do not.
-    const steps = [step(0, "k", "x", 2), step(1, "k", "x", 3), step(2, "k", "y", 4), step(3, "k", "z", 4)];
-    expect(groups(equalStates(["s", "s", "s", "s", "end"], steps))).toBe("abcde");
-    expect(groups(equalStates(["s", "s", "s", "s", "end"], steps.with(3, step(3, "k", "y", 4))))).toBe(
-      "aabbc",
-    );
-  });
-  test("what is not known agrees with everything", () => {
-    const steps = [step(0, "k", "x", 2), step(1, "other", "y", 2)];
-    expect(groups(equalStates(["s", "s", "end"], steps))).toBe("aab");
-    expect(groups(equalStates(["s", "t", "end"], steps))).toBe("abc");
-  });
-  test("a cycle is no reason to tell apart", () => {
-    const steps = [step(0, "k", "x", 1), step(1, "k", "x", 0), step(2, "k", "x", 2)];
-    expect(groups(equalStates(["s", "s", "s"], steps))).toBe("aaa");
-  });
-
-  // Every state with every key: then the coarsest partition is that of the automaton's minimisation.
-  test("of complete automata: as coarse as can be, and no coarser", () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.tuple(fc.nat({ max: 7 }), fc.nat({ max: 7 }), fc.nat({ max: 1 }), fc.nat({ max: 1 })), {
-          minLength: 8,
-          maxLength: 8,
-        }),
-        (rows) => {
-          const steps = rows.flatMap(([n0, n1, d0, d1], from) => [
-            step(from, "0", `${d0}`, n0),
-            step(from, "1", `${d1}`, n1),
-          ]);
-          const colour = equalStates(
-            rows.map(() => ""),
-            steps,
-          );
-          expect(groups(colour)).toBe(groups(minimised(rows)));
-        },
-      ),
-      { seed: 4, numRuns: 300 },
-    );
-  });
-});
-
-/** Moore's construction, written plainly: pairs are different if they do differently or lead to what is different. */
-function minimised(rows: readonly (readonly [number, number, number, number])[]): Int32Array {
-  const n = rows.length;
-  const differ = rows.map((a) => rows.map((b) => a[2] !== b[2] || a[3] !== b[3]));
-  for (let round = 0; round < n; round++) {
-    for (let a = 0; a < n; a++) {
-      for (let b = 0; b < n; b++) {
-        if (differ[rows[a]![0]]![rows[b]![0]] || differ[rows[a]![1]]![rows[b]![1]]) differ[a]![b] = true;
-      }
-    }
-  }
-  return Int32Array.from(rows, (_, a) => differ[a]!.indexOf(false));
-}
 
 describe("programs", () => {
   const call = (text: string): Call => ({ name: "x", args: [], text });

@@ -211,9 +211,33 @@ describe("pins", () => {
       "actor 0 dropped its pin on pfn 7 while its map is live",
     );
   });
+  test("a pin of the set-up, which is told with another actor, is that of the map's vCPU", () => {
+    const mapped = [pinTaken(7, 2), { ...mapTaken(7, GFN), actor: 2 }];
+    expect(judge(any(pins), [...mapped, mapDropped(7, GFN), pinDropped(7)])).toBe(null);
+    expect(judge(any(pins), [...mapped, mapDropped(7, GFN), pinDropped(7, 2)])).toContain(
+      "that it does not have",
+    );
+  });
 });
 
 describe("dirt", () => {
+  test("pages of a driver or a device are not KVM's to mark", () => {
+    const gone = [
+      guestUse(GFN, 7, true),
+      mapTaken(7, GFN),
+      mapUse(7),
+      mapDropped(7, GFN),
+      putRef(7, 0),
+      free(7),
+    ];
+    expect(judge(any(hostDirty), [alloc(7), hostLeaf(HVA, 7), ...gone])).toContain("not marked dirty");
+    for (const bit of [9n, 58n]) {
+      const leaf = hostLeaf(HVA, 7);
+      const foreign = [alloc(7), { ...leaf, b: leaf.b | (1n << bit) }, ...gone];
+      expect(judge(any(hostDirty), foreign)).toBe(null);
+      expect(judge(any(hostDirty), [...foreign, alloc(7), ...gone])).toContain("not marked dirty");
+    }
+  });
   test("marked before it leaves", () => {
     expect(judge(any(hostDirty), [alloc(7), dirty(7), guestUse(GFN, 7, true), free(7)])).toBe(null);
     expect(judge(any(hostDirty), [alloc(7), guestUse(GFN, 7, false), free(7)])).toBe(null);
@@ -268,6 +292,17 @@ describe("the host's own flush", () => {
   test("is asked when another frame takes the place", () => {
     expect(judge(any(hostFlush), [...mapped, alloc(8), hostLeaf(HVA, 8), putRef(7, 0, 2)])).toContain(
       "put pfn 7",
+    );
+  });
+});
+
+describe("blocks of DAX files", () => {
+  test("a lookup that is under way when the block comes to its next file is no reference of the file's", () => {
+    const first = [alloc(7), fileAdd(7), hostLeaf(HVA, 7), get(7, 2), hostClear(HVA), putRef(7, 1)];
+    const again = [...first, get(7, 2), fileRemove(7), fileAdd(7)];
+    expect(judge(any(refcount), [...again, putRef(7, 1)])).toBe(null);
+    expect(judge(any(refcount), again)).toBe(
+      "pfn 7 ends with a count of 2 while host leaves and files account for 1",
     );
   });
 });
