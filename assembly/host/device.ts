@@ -3,7 +3,7 @@
 // nobody holds its page: at a count of 1, or of 0 in the kernels with Switch.DaxIdleZero. Whoever makes a page idle
 // wakes those that sleep on its count.
 
-import { DEVICE_MAX, DEVICE_LOCK, DEVICE_STATE, Device, DeviceState } from "../layout/file";
+import { DEVICE_MAX, DEVICE_PUTS, DEVICE_LOCK, DEVICE_STATE, Device, DeviceState } from "../layout/file";
 import { MachineOption } from "../layout/header";
 import { Map, PAGE_SIZE } from "../layout/map";
 import {
@@ -44,12 +44,22 @@ export function isDevicePage(head: usize): bool {
 /** put of `references` references (1, or a pin's) on a page of a device. */
 export function putDevicePage(page: usize, references: i32, actor: usize): void {
   const pfn = Map.pagePfn(page);
+  // Before the count falls: afterwards the page may be another device's.
+  const puts = putsOf(page);
   const left = Ops.sub<i32>(page + PAGE_REFCOUNT, references, Order.Full) - references;
   if (references == GUP_PIN_COUNTING_BIAS) Notes.tell(Note.PinDropped, pfn, left);
   Notes.tell(Note.PagePut, pfn, left);
   Ensure.that(left >= idleCount(), Trap.RefcountUnderflow, pfn, actor);
-  // Pairs with waitIdle: count, then wake; there look, then sleep while the count is the same.
-  if (left == idleCount() || !mappingsCount()) wakeAll(page + PAGE_REFCOUNT);
+  // Pairs with waitIdle: the count, then `puts`; there `puts`, then the count.
+  if (left == idleCount() || !mappingsCount()) {
+    Ops.add<u32>(puts, 1, Order.Full);
+    wakeAll(puts);
+  }
+}
+
+/** Address of the word that counts the puts on the device of a page. */
+function putsOf(page: usize): usize {
+  return Map.device(Ops.load<u32>(page + PAGE_PGMAP, Order.Relaxed)) + DEVICE_PUTS;
 }
 
 /** A mapped page is not idle. Where the idle count is 1 no PTE of a device counts: here one does, and is taken off. */
@@ -79,12 +89,15 @@ export function isBusy(page: usize): bool {
  * Sleeps until nobody holds the page; whoever maps it again meanwhile holds it only where mappings count. What a caller
  * does next must be right at any count. No lock but a mutex may be held: there is no saying how long it takes. */
 export function waitIdle(actor: usize, page: usize): void {
+  // Not on the count of the page: it may fall and rise again before this actor sleeps.
+  const puts = putsOf(page);
   while (true) {
+    const seen = Ops.load<u32>(puts, Order.Acquire);
     const count = Ops.load<i32>(page + PAGE_REFCOUNT, Order.Acquire);
     const mapped = mappingsCount() ? 0 : Ops.load<i32>(page + PAGE_MAPCOUNT, Order.Relaxed);
     if (count - mapped <= idleCount()) return;
-    Notes.tell(Note.MaySleep, page + PAGE_REFCOUNT, 0);
-    park(page + PAGE_REFCOUNT, count, actor);
+    Notes.tell(Note.MaySleep, puts, 0);
+    park(puts, seen, actor);
   }
 }
 

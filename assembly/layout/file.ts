@@ -41,6 +41,8 @@ export class Device {
   firstPfn: u32;
   /** log2 of its frames. */
   order: u32;
+  /** Puts that may have made a page idle: who waits for one sleeps on this. */
+  puts: u32;
 }
 export const DEVICE_MAX: u32 = 4;
 export const DEVICE_SHIFT: u32 = 5;
@@ -59,6 +61,7 @@ export const FILE_INVALIDATE_LOCK: usize = offsetof<File>("invalidateLock");
 export const FILE_DEVICE: usize = offsetof<File>("device");
 export const FILE_PFNS: usize = <usize>FILE_HEAD_SIZE;
 export const DEVICE_LOCK: usize = offsetof<Device>("lock");
+export const DEVICE_PUTS: usize = offsetof<Device>("puts");
 export const DEVICE_STATE: usize = offsetof<Device>("state");
 
 if (offsetof<File>() > <usize>FILE_HEAD_SIZE) ERROR("a file's head must fit its line");

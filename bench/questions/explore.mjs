@@ -51,7 +51,7 @@ function explore(args) {
   const seconds = (performance.now() - begin) / 1000;
   if (![0, 1, 4].includes(status))
     throw new Error(`guestmmu explore ${args.join(" ")} ended with ${status}: ${stderr.trim()}`);
-  return { seconds, result: JSON.parse(stdout).results[0] };
+  return { seconds, result: JSON.parse(stdout).verdicts[0] };
 }
 
 function row({ name, unit, values, target, reads, counts }) {

@@ -86,12 +86,13 @@ export const FIELDS = {
     ],
   },
   Device: {
-    size: 16,
+    size: 20,
     fields: [
       { name: "lock", offset: 0, size: 4 },
       { name: "state", offset: 4, size: 4 },
       { name: "firstPfn", offset: 8, size: 4 },
       { name: "order", offset: 12, size: 4 },
+      { name: "puts", offset: 16, size: 4 },
     ],
   },
   Dio: {

@@ -77,6 +77,7 @@ export const CR4_VALID = 0x1773fffn;
 export const CR4_VMXE = 0x2000n;
 export const DEVICE_LOCK = 0;
 export const DEVICE_MAX = 4;
+export const DEVICE_PUTS = 16;
 export const DEVICE_SHIFT = 5;
 export const DEVICE_STATE = 4;
 export const DIO_BASE = 0x3c00;

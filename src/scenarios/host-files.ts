@@ -202,3 +202,24 @@ export const daxMapKept = scenario("host-dax-map-kept", {
   ],
   balanced: false,
 });
+
+/** A truncate that sleeps while a fault maps the page again. */
+export const daxFaultVsWaitingTruncate = scenario("host-dax-fault-vs-waiting-truncate", {
+  prose:
+    "vcpu0 faults on the page of a DAX file: it holds the page while it maps it. Meanwhile host0 truncates the file: it " +
+    "unmaps the page, finds it held, and sleeps until nobody holds it; vcpu0 may map it again in its process before the " +
+    "truncate sleeps. In 6.15 such a mapping holds the page as well, and truncate waits for that too: that profile is left out.",
+  holds: "The truncate ends: whatever makes the page idle wakes it.",
+  decides: ["Z10"],
+  profiles: ["v5.4", "v6.13"],
+  machine: { ...FILES, slots: 3 },
+  setup(machine) {
+    back(machine, { gpa: GPA + PAGE });
+    warm(machine, 0, GPA + PAGE);
+    return daxFiles(machine);
+  },
+  actors: ({ file }) => [
+    actor("vcpu", "vcpu0", 0, faultOnce(0, GPA)),
+    actor("host", "host0", 1, [hostCalls(1).truncate(file, 0)]),
+  ],
+});
