@@ -299,6 +299,7 @@ static inline u64 install_page(char *actor, u64 *slot, u32 flags, int write, i32
     return AGAIN;
   }
   p->mapcount = 1;
+  p->flags = PageFlag_AnonExclusive;
   STORE_RELEASE(slot, ((u64)pfn << 12) | protection_of(flags, write));
   spin_unlock(lock, actor);
   count(actor, Stat_HostFaults, 1);

@@ -11,7 +11,7 @@
 
 struct fault {
   u64 gpa, gfn, hva;
-  u32 seq, pfn, slot, write, host_writable, goal_shift, early_shift, wait_seq, managed, root, slot_hint;
+  u32 seq, pfn, slot, write, host_writable, goal_shift, early_shift, wait_ends, managed, root, slot_hint;
   u64 value;
 };
 _Static_assert(offsetof(struct fault, value) == FAULT_OFFSET_VALUE, "struct fault is not the core's");
@@ -285,8 +285,9 @@ static void invalidate_end(char *actor, u64 start, u64 end) {
     u32 open = LOAD(WORD(KVM_INVALIDATE_IN_PROGRESS));
     ensure(open != 0, "in_progress would become negative");
     STORE(WORD(KVM_INVALIDATE_IN_PROGRESS), open - 1);
+    STORE_RELEASE(WORD(KVM_INVALIDATE_ENDS), LOAD(WORD(KVM_INVALIDATE_ENDS)) + 1);
     write_unlock(MMU_LOCK, actor);
-    if (LOAD_FULL(WORD(KVM_INVALIDATE_WAITERS))) wake(WORD(KVM_INVALIDATE_IN_PROGRESS), 1 << 30);
+    if (LOAD_FULL(WORD(KVM_INVALIDATE_WAITERS))) wake(WORD(KVM_INVALIDATE_ENDS), 1 << 30);
   }
   srcu_unlock(actor);
   spin_lock(WORD(KVM_MN_INVALIDATE_LOCK), actor);
@@ -302,7 +303,7 @@ static void invalidate_end(char *actor, u64 start, u64 end) {
 enum { RETRY_NONE, RETRY_COUNT, RETRY_SEQ };
 static inline int retry_reason(char *actor) {
   struct fault *f = fault_of(actor);
-  f->wait_seq = LOAD_ACQUIRE(WORD(KVM_INVALIDATE_SEQ));
+  f->wait_ends = LOAD_ACQUIRE(WORD(KVM_INVALIDATE_ENDS));
   if (LOAD(WORD(KVM_INVALIDATE_IN_PROGRESS)) != 0) {
     u64 start = LOAD(WORD64(KVM_INVALIDATE_RANGE_START)), end = LOAD(WORD64(KVM_INVALIDATE_RANGE_END));
     if (start >= end || (f->gfn >= start && f->gfn < end)) return RETRY_COUNT;
@@ -380,10 +381,8 @@ static u32 tdp_page_fault(char *vcpu, u64 gpa, int write) {
   }
   return result;
 }
-static inline u32 still_open(struct fault *f) {
-  u32 open = LOAD_ACQUIRE(WORD(KVM_INVALIDATE_IN_PROGRESS));
-  if (open == 0) return 0;
-  return LOAD_ACQUIRE(WORD(KVM_INVALIDATE_SEQ)) == f->wait_seq ? open : 0;
+static inline int still_open(struct fault *f) {
+  return LOAD_ACQUIRE(WORD(KVM_INVALIDATE_IN_PROGRESS)) != 0 && LOAD_ACQUIRE(WORD(KVM_INVALIDATE_ENDS)) == f->wait_ends;
 }
 static void wait_for_invalidation(char *vcpu) {
   struct fault *f = fault_of(vcpu);
@@ -394,11 +393,7 @@ static void wait_for_invalidation(char *vcpu) {
     if (!still_open(f)) return;
   }
   ADD(WORD(KVM_INVALIDATE_WAITERS), 1u, FULL);
-  u32 open = still_open(f);
-  while (open) {
-    park(WORD(KVM_INVALIDATE_IN_PROGRESS), open);
-    open = still_open(f);
-  }
+  while (still_open(f)) park(WORD(KVM_INVALIDATE_ENDS), f->wait_ends);
   SUB(WORD(KVM_INVALIDATE_WAITERS), 1u, FULL);
 }
 

@@ -146,7 +146,7 @@ export const searchRate = {
         name: `at random, ${points.toFixed(0)} scheduling points each`,
         unit: "k executions/s",
         values: executions.map((e) => e.rate),
-        target: { atLeast: (100 * 60) / points },
+        target: { atLeast: Math.round((100 * 60) / points) },
         reads: "100 k/s at 60 points",
       }),
     ];
