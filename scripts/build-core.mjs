@@ -1,6 +1,6 @@
 // Builds the core: release, lab and constants modules into build/, checks them, instruments the first two for the
-// explorer, and compares the generated TypeScript with the committed copy. `--write` renews that copy; `--fast` leaves
-// out everything but `release`.
+// explorer, and compares the generated TypeScript with the committed copy. `--write` renews that copy; `--fast` builds
+// nothing but `release`, `--lab` nothing but `lab` and what the explorer needs of it.
 import { execFile } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,8 @@ import { FieldTable } from "./generate-fields.mjs";
 const RELEASE_BYTES_MAX = 128 * 1024;
 
 const write = process.argv.includes("--write");
-const fast = process.argv.includes("--fast");
+/** Build this one module alone, for a quick look; null: all, and the tables that are generated from them. */
+const only = process.argv.includes("--fast") ? "release" : process.argv.includes("--lab") ? "lab" : null;
 
 async function compile(entry, target, transforms = []) {
   const { error, stderr, stdout } = await asc.main([`assembly/${entry}.ts`, "--target", target], {
@@ -62,20 +63,21 @@ async function strip(path) {
   await writeFile(path, Buffer.concat(kept));
 }
 
+const LAB_IMPORTS = ["env.memory", "env.order", "env.choose", "env.note"];
+
 await mkdir("build", { recursive: true });
-await compile("index", "release");
-if (!fast) await compile("lab", "lab");
-const problems = fast ? [] : await instrumentAll(["release", "lab"]);
-await strip("build/release.wasm");
-problems.push(
-  ...(await checkModule("build/release.wasm", { imports: ["env.memory"], bytes: RELEASE_BYTES_MAX })),
-);
-if (!fast) {
+const modules = [...(only === "lab" ? [] : ["release"]), ...(only === "release" ? [] : ["lab"])];
+for (const name of modules) await compile(name === "release" ? "index" : name, name);
+const problems = only === "release" ? [] : await instrumentAll(modules);
+if (modules.includes("release")) {
+  await strip("build/release.wasm");
   problems.push(
-    ...(await checkModule("build/lab.wasm", {
-      imports: ["env.memory", "env.order", "env.choose", "env.note"],
-    })),
+    ...(await checkModule("build/release.wasm", { imports: ["env.memory"], bytes: RELEASE_BYTES_MAX })),
   );
+}
+if (modules.includes("lab"))
+  problems.push(...(await checkModule("build/lab.wasm", { imports: LAB_IMPORTS })));
+if (only === null) {
   const fields = new FieldTable();
   await compile("constants", "constants", [fields]);
   await keep("src/core/layout.generated.ts", await generateConstants("build/constants.wasm"));
