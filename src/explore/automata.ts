@@ -23,7 +23,7 @@ import { ACCESS, type CheckedEvent } from "../invariants/checker.js";
 import { type Ghosts } from "./ghosts.js";
 import { Histories, type Program } from "./program.js";
 import { At, type RunEnd, type Runner, type Suspension, type Watcher } from "./runner.js";
-import { Ints, TripleTable, mixHigh, mixLow } from "./tables.js";
+import { Ints, TripleTable, digestOfWords, mixHigh, mixLow } from "./tables.js";
 
 /** What an actor can do in a local state. */
 export const enum Kind {
@@ -114,6 +114,12 @@ export class Automata implements Watcher {
   operand = new Ints();
   /** 1: nobody else may act before this one, unless it cannot. */
   forced = new Ints();
+  /**
+   * Of each local state, what it makes of a fingerprint: from what it is made of, not from its number, which depends on the
+   * order of learning. So a state has one fingerprint in all threads that share the cells.
+   */
+  localLow = new Ints();
+  localHigh = new Ints();
   /** Footprints of more than two cells. */
   #wide = new Map<number, readonly number[]>();
   #folds = new TripleTable();
@@ -193,6 +199,8 @@ export class Automata implements Watcher {
     this.foot1 = new Ints();
     this.operand = new Ints();
     this.forced = new Ints();
+    this.localLow = new Ints();
+    this.localHigh = new Ints();
     this.#wide = new Map();
     this.#folds = new TripleTable();
     this.#transitions = new TripleTable(12);
@@ -211,6 +219,20 @@ export class Automata implements Watcher {
   /** Every transition of a local state that is known. */
   get learned(): readonly Transition[] {
     return this.#learned;
+  }
+
+  /** What the number at an index of a state makes of the low word of its fingerprint. Indices beyond it stand for themselves. */
+  low(index: number, value: number): number {
+    if (index < this.actors.length) return this.localLow.data[value]!;
+    const k = index - this.ghostsAt;
+    return k >= 0 && k < this.ghosts.count ? this.ghosts.low(k, value) : mixLow(index, value);
+  }
+
+  /** As `low`, of the high word. */
+  high(index: number, value: number): number {
+    if (index < this.actors.length) return this.localHigh.data[value]!;
+    const k = index - this.ghostsAt;
+    return k >= 0 && k < this.ghosts.count ? this.ghosts.high(k, value) : mixHigh(index, value);
   }
 
   /** Address that a notify or a wait names: part of what it does to others. */
@@ -486,11 +508,16 @@ export class Automata implements Watcher {
   }
 
   #intern(local: LocalState): number {
-    const key = keyOf(local);
+    const words = wordsOf(local);
+    const key = `${local.actor} ${local.kind} ${local.history} ${words.join(" ")}`;
     const known = this.#localNumbers.get(key);
     if (known !== undefined) return known;
     const number = this.local.push(local) - 1;
     this.#localNumbers.set(key, number);
+    const history = this.histories[local.actor]!.digest(local.history);
+    const [low, high] = digestOfWords([local.kind, ...history, ...words]);
+    this.localLow.push(mixLow(local.actor, low));
+    this.localHigh.push(mixHigh(local.actor, high));
     this.kind.push(local.kind);
     const { suspension } = local;
     const cells = suspension ? this.#cellsOf(suspension) : [];
@@ -535,8 +562,8 @@ export class Automata implements Watcher {
       this.index.push(index);
       this.before.push(before);
       this.after.push(after);
-      low ^= mixLow(index, before) ^ mixLow(index, after);
-      high ^= mixHigh(index, before) ^ mixHigh(index, after);
+      low ^= this.low(index, before) ^ this.low(index, after);
+      high ^= this.high(index, before) ^ this.high(index, after);
     }
     this.first.push(this.index.length);
     this.hashLow.push(low);
@@ -600,8 +627,8 @@ const EMPTY = new Int32Array(0);
 /** Number of the first word after the header page. */
 const HEADER_END = (HEADER_BASE + HEADER_SIZE) >>> 2;
 
-/** A text that two local states share only if they are the same: 128 bits of what they are made of. */
-function keyOf({ actor, kind, history, suspension, own }: LocalState): string {
+/** 128 bits of what a local state is made of, besides its actor, kind and history. */
+function wordsOf({ suspension, own }: LocalState): readonly [number, number, number, number] {
   let a = 1;
   let b = 2;
   let c = 3;
@@ -627,5 +654,5 @@ function keyOf({ actor, kind, history, suspension, own }: LocalState): string {
   }
   add(own.length);
   for (const word of own) add(word);
-  return `${actor} ${kind} ${history} ${a} ${b} ${c} ${d}`;
+  return [a, b, c, d];
 }

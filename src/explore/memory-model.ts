@@ -88,8 +88,8 @@ export class ModelWorld {
     this.state = new Int32Array(this.#late + this.#actors * this.#lateCells.length * 2);
     this.state.set(start);
     this.state.forEach((value, i) => {
-      this.low ^= mixLow(i, value);
-      this.high ^= mixHigh(i, value);
+      this.low ^= automata.low(i, value);
+      this.high ^= automata.high(i, value);
     });
   }
 
@@ -115,8 +115,8 @@ export class ModelWorld {
 
   #put(index: number, value: number): void {
     const before = this.state[index]!;
-    this.low ^= mixLow(index, before) ^ mixLow(index, value);
-    this.high ^= mixHigh(index, before) ^ mixHigh(index, value);
+    this.low ^= this.automata.low(index, before) ^ this.automata.low(index, value);
+    this.high ^= this.automata.high(index, before) ^ this.automata.high(index, value);
     this.state[index] = value;
   }
 
@@ -463,7 +463,7 @@ export function searchModel(
       world.back(top.mark);
       continue;
     }
-    if (visited.add(world.low, world.high) < 0) {
+    if (!visited.add(world.low, world.high)) {
       world.back(top.mark);
       continue;
     }
@@ -514,7 +514,7 @@ export function shortestModel(
       const at = layer[i]!;
       const { state, last } = nodes[at]!;
       world.enter(state);
-      if (seen.add(world.low ^ mixLow(-1, last), world.high ^ mixHigh(-1, last)) < 0) continue;
+      if (!seen.add(world.low ^ mixLow(-1, last), world.high ^ mixHigh(-1, last))) continue;
       const moves = world.moves();
       if (moves.length === 0) {
         const { wrong } = ending(world, options, describe);

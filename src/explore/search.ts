@@ -5,7 +5,7 @@
 
 import { type Automata, Kind } from "./automata.js";
 import { type Finding } from "./ghosts.js";
-import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
+import { Fingerprints, Ints } from "./tables.js";
 
 /** One step of a schedule: who, and which of the ways that he had. */
 export interface Move {
@@ -84,8 +84,8 @@ export class Position {
     this.#ghostsAt = automata.ghostsAt;
     this.state = state.slice();
     for (let i = 0; i < state.length; i++) {
-      this.low ^= mixLow(i, state[i]!);
-      this.high ^= mixHigh(i, state[i]!);
+      this.low ^= automata.low(i, state[i]!);
+      this.high ^= automata.high(i, state[i]!);
     }
   }
 
@@ -120,8 +120,8 @@ export class Position {
       this.#undo.push(at);
       this.#undo.push(before);
       state[at] = after;
-      this.low ^= mixLow(at, before) ^ mixLow(at, after);
-      this.high ^= mixHigh(at, before) ^ mixHigh(at, after);
+      this.low ^= ghosts.low(k, before) ^ ghosts.low(k, after);
+      this.high ^= ghosts.high(k, before) ^ ghosts.high(k, after);
     }
     return finding;
   }
@@ -134,13 +134,15 @@ export class Position {
   /** Takes a transition back; `mark` is what it was before it. */
   back(t: number, mark: number): void {
     const automata = this.#automata;
+    const { ghosts } = automata;
     const { state } = this;
     const undo = this.#undo.data;
     for (let i = this.#undo.length - 2; i >= mark; i -= 2) {
       const at = undo[i]!;
       const before = undo[i + 1]!;
-      this.low ^= mixLow(at, before) ^ mixLow(at, state[at]!);
-      this.high ^= mixHigh(at, before) ^ mixHigh(at, state[at]!);
+      const k = at - this.#ghostsAt;
+      this.low ^= ghosts.low(k, before) ^ ghosts.low(k, state[at]!);
+      this.high ^= ghosts.high(k, before) ^ ghosts.high(k, state[at]!);
       state[at] = before;
     }
     this.#undo.length = mark;
@@ -334,8 +336,7 @@ export class Search {
         position.back(t, mark);
         continue;
       }
-      const slot = this.#visited.add(position.low, position.high);
-      if (slot < 0) {
+      if (!this.#visited.add(position.low, position.high)) {
         if (path.find(position.low, position.high) >= 0) this.cycles++;
         position.back(t, mark);
       } else {
