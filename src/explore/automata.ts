@@ -21,6 +21,7 @@ import { HEADER_BASE, HEADER_SIZE, type Note } from "../core/layout.generated.js
 import { GuestMmuError } from "../errors.js";
 import { ACCESS, type CheckedEvent } from "../invariants/checker.js";
 import { type Ghosts } from "./ghosts.js";
+import { type LearnedStep } from "./acyclic.js";
 import { Histories, type Program } from "./program.js";
 import { At, type RunEnd, type Runner, type Suspension, type Watcher } from "./runner.js";
 import { Ints, TripleTable, digestOfWords, mixHigh, mixLow } from "./tables.js";
@@ -233,6 +234,66 @@ export class Automata implements Watcher {
     if (index < this.actors.length) return this.localHigh.data[value]!;
     const k = index - this.ghostsAt;
     return k >= 0 && k < this.ghosts.count ? this.ghosts.high(k, value) : mixHigh(index, value);
+  }
+
+  /** A name of a local state that all threads with the same cells have for it. */
+  nameOfLocal(l: number): string {
+    return `${this.localLow.data[l]!} ${this.localHigh.data[l]!}`;
+  }
+
+  /** Every transition that is known, in terms that all threads with the same cells understand. */
+  learnedSteps(): LearnedStep[] {
+    const n = this.actors.length;
+    return this.#learned.map(({ from, next, writes }, t) => {
+      const finds: number[] = [];
+      const differs: number[] = [];
+      const foot0 = this.foot0.data[from]!;
+      const foot1 = this.foot1.data[from]!;
+      const [k0, k1] = [this.#transitions.key(t, 1), this.#transitions.key(t, 2)];
+      const { actor } = this.local[from]!;
+      switch (this.kind.data[from]) {
+        case Kind.Access:
+        case Kind.Wait:
+          if (foot0 >= 0) finds.push(foot0, k0);
+          if (foot1 >= 0) finds.push(foot1, k1);
+          break;
+        case Kind.Sleep:
+          finds.push(n + actor, k0);
+          if (k0 !== 0) differs.push(foot0, this.operand.data[from]!);
+          break;
+        default:
+          break;
+      }
+      return { actor, from: this.nameOfLocal(from), next: this.nameOfLocal(next), finds, differs, writes };
+    });
+  }
+
+  /** Words that are no cells and were touched, and by whom: word number, then readers in bits 15:0 and writers in 31:16. */
+  touchedWords(): Int32Array {
+    const found = new Ints();
+    for (let word = HEADER_END; word < this.#readers.length; word++) {
+      const by = this.#readers[word]! | (this.#writers[word]! << 16);
+      if (by === 0 || this.#cellOf[word]! >= 0) continue;
+      found.push(word);
+      found.push(by);
+    }
+    return found.data.slice(0, found.length);
+  }
+
+  /**
+   * Takes over what another thread knows of who touches what. Words that neither knew to be shared are cells from the next
+   * pass on. Throws `Reclassified` if there are such, and this is not before the first pass.
+   */
+  takeOver(cells: readonly number[], touched: Int32Array): void {
+    for (const word of cells) this.#share(word);
+    for (let i = 0; i < touched.length; i += 2) {
+      const word = touched[i]!;
+      const readers = (this.#readers[word]! |= touched[i + 1]! & 0xffff);
+      const writers = (this.#writers[word]! |= touched[i + 1]! >>> 16);
+      const all = readers | writers;
+      if (writers !== 0 && (all & (all - 1)) !== 0) this.#share(word);
+    }
+    if (this.passes > 0) this.#checkClassified();
   }
 
   /** Address that a notify or a wait names: part of what it does to others. */

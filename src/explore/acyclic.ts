@@ -1,0 +1,160 @@
+/**
+ * A proof that every execution ends, from the automata alone. Several threads that search together cannot see all cycles of
+ * states: one that leads through states of two threads is on the path of neither. This looks for what such a cycle would
+ * have to be made of. In a cycle each actor that moves goes round in its automaton, and each word that changes takes on its
+ * old value again; a word that never changes has one value throughout. Steps that fit into no such cycle are struck out until
+ * nothing changes any more: if none is left, there is no cycle. If some are left, nothing is known.
+ */
+
+/** A transition of an automaton; indices are those of a state. */
+export interface LearnedStep {
+  readonly actor: number;
+  /** Names of local states (`Automata.nameOfLocal`). */
+  readonly from: string;
+  readonly next: string;
+  /** Indices and the values that it finds there, in turns. Incomplete for bulk operations. */
+  readonly finds: readonly number[];
+  /** As `finds`, values that it does not find there. */
+  readonly differs: readonly number[];
+  /** Triples of index, old and new value. */
+  readonly writes: readonly number[];
+}
+
+/** Prunings after which one gives up. */
+const PRUNINGS_MAX = 2000;
+
+/** True if the steps cannot form a cycle of states. */
+export function everyExecutionEnds(steps: readonly LearnedStep[]): boolean {
+  let budget = PRUNINGS_MAX;
+  const ends = (some: readonly LearnedStep[]): boolean => {
+    if (--budget < 0) return false;
+    const left = prune(some);
+    if (left.length === 0) return true;
+    const constant = ambiguous(left);
+    if (constant === null) return false;
+    const { index, values } = constant;
+    // Whichever value the word has throughout the cycle, only steps that fit it remain; `null` is a value that none finds.
+    return [...values, null].every((value) => {
+      const fitting = left.filter((step) => fits(step, index, value));
+      return fitting.length < left.length && ends(fitting);
+    });
+  };
+  return ends(steps);
+}
+
+/** What is left of steps that could be part of cycles. */
+function prune(steps: readonly LearnedStep[]): readonly LearnedStep[] {
+  let left = steps;
+  while (true) {
+    const before = left.length;
+    const locals = new Cycles();
+    for (const { from, next } of left) locals.add(from, next);
+    left = left.filter(({ from, next }) => locals.has(from, next));
+    const words = new Cycles();
+    for (const { writes } of left) {
+      for (const [from, to] of changes(writes)) words.add(from, to);
+    }
+    left = left.filter(({ writes }) => changes(writes).every(([from, to]) => words.has(from, to)));
+    if (left.length === before) return left;
+  }
+}
+
+/** What a step changes: a word with its old value, and with its new one. */
+function changes(writes: readonly number[]): [from: string, to: string][] {
+  const found: [string, string][] = [];
+  for (let i = 0; i < writes.length; i += 3) {
+    if (writes[i + 1] !== writes[i + 2]) found.push([`${writes[i]} ${writes[i + 1]}`, `${writes[i]} ${writes[i + 2]}`]);
+  }
+  return found;
+}
+
+/** A word that no step changes, of which not all steps can find the same value; null if there is none. */
+function ambiguous(steps: readonly LearnedStep[]): { index: number; values: ReadonlySet<number> } | null {
+  const changed = new Set(steps.flatMap(({ writes }) => writes.filter((_, i) => i % 3 === 0 && writes[i + 1] !== writes[i + 2])));
+  const values = new Map<number, Set<number>>();
+  for (const { finds, differs } of steps) {
+    for (const pairs of [finds, differs]) {
+      for (let i = 0; i < pairs.length; i += 2) {
+        const index = pairs[i]!;
+        if (changed.has(index)) continue;
+        const known = values.get(index);
+        if (known) known.add(pairs[i + 1]!);
+        else values.set(index, new Set([pairs[i + 1]!]));
+      }
+    }
+  }
+  for (const [index, some] of values) {
+    if ([...some, null].every((value) => steps.some((step) => !fits(step, index, value)))) return { index, values: some };
+  }
+  return null;
+}
+
+/** True if the step can happen while the word at `index` has the value; null: a value that no step names. */
+function fits({ finds, differs }: LearnedStep, index: number, value: number | null): boolean {
+  for (let i = 0; i < finds.length; i += 2) if (finds[i] === index && finds[i + 1] !== value) return false;
+  for (let i = 0; i < differs.length; i += 2) if (differs[i] === index && differs[i + 1] === value) return false;
+  return true;
+}
+
+/** A graph, and which of its edges lie on a cycle: those within a strongly connected component (Tarjan 1972). */
+class Cycles {
+  readonly #numbers = new Map<string, number>();
+  readonly #edges: number[][] = [];
+  #components: readonly number[] | null = null;
+
+  #number(name: string): number {
+    let number = this.#numbers.get(name);
+    if (number === undefined) {
+      number = this.#edges.push([]) - 1;
+      this.#numbers.set(name, number);
+    }
+    return number;
+  }
+
+  add(from: string, to: string): void {
+    this.#edges[this.#number(from)]!.push(this.#number(to));
+  }
+
+  /** True if an edge that was added lies on a cycle. */
+  has(from: string, to: string): boolean {
+    this.#components ??= this.#search();
+    return this.#components[this.#numbers.get(from)!] === this.#components[this.#numbers.get(to)!];
+  }
+
+  /** The component of each node. */
+  #search(): number[] {
+    const edges = this.#edges;
+    const order: number[] = edges.map(() => -1);
+    const low: number[] = edges.map(() => -1);
+    const component: number[] = edges.map(() => -1);
+    const open: number[] = [];
+    let count = 0;
+    for (let root = 0; root < edges.length; root++) {
+      if (order[root]! >= 0) continue;
+      const path: { node: number; next: number }[] = [];
+      const enter = (node: number): void => {
+        order[node] = low[node] = count++;
+        open.push(node);
+        path.push({ node, next: 0 });
+      };
+      enter(root);
+      while (path.length > 0) {
+        const top = path.at(-1)!;
+        const { node } = top;
+        const to = edges[node]![top.next++];
+        if (to === undefined) {
+          path.pop();
+          const parent = path.at(-1);
+          if (parent) low[parent.node] = Math.min(low[parent.node]!, low[node]!);
+          if (low[node] !== order[node]) continue;
+          for (let member = open.pop()!; ; member = open.pop()!) {
+            component[member] = node;
+            if (member === node) break;
+          }
+        } else if (order[to]! < 0) enter(to);
+        else if (component[to]! < 0) low[node] = Math.min(low[node]!, order[to]!);
+      }
+    }
+    return component;
+  }
+}
