@@ -21,7 +21,7 @@ export interface LearnedStep {
 }
 
 /** Prunings after which one gives up. */
-const PRUNINGS_MAX = 2000;
+const PRUNINGS_MAX = 20_000;
 
 /** True if the steps cannot form a cycle of states. */
 export function everyExecutionEnds(steps: readonly LearnedStep[]): boolean {
@@ -36,7 +36,7 @@ export function everyExecutionEnds(steps: readonly LearnedStep[]): boolean {
     // Whichever value the word has throughout the cycle, only steps that fit it remain; `null` is a value that none finds.
     return [...values, null].every((value) => {
       const fitting = left.filter((step) => fits(step, index, value));
-      return fitting.length < left.length && ends(fitting);
+      return ends(fitting);
     });
   };
   return ends(steps);
@@ -68,7 +68,8 @@ function changes(writes: readonly number[]): [from: string, to: string][] {
   return found;
 }
 
-/** A word that no step changes, of which not all steps can find the same value; null if there is none. */
+/** A word that no step changes, of which not all steps can find the same value; null if there is none. Of several, that which
+ * leaves the fewest steps in the worst case. */
 function ambiguous(steps: readonly LearnedStep[]): { index: number; values: ReadonlySet<number> } | null {
   const changed = new Set(steps.flatMap(({ writes }) => writes.filter((_, i) => i % 3 === 0 && writes[i + 1] !== writes[i + 2])));
   const values = new Map<number, Set<number>>();
@@ -83,10 +84,15 @@ function ambiguous(steps: readonly LearnedStep[]): { index: number; values: Read
       }
     }
   }
+  let best: { index: number; values: ReadonlySet<number> } | null = null;
+  let fewest = steps.length;
   for (const [index, some] of values) {
-    if ([...some, null].every((value) => steps.some((step) => !fits(step, index, value)))) return { index, values: some };
+    const most = Math.max(...[...some, null].map((value) => steps.filter((step) => fits(step, index, value)).length));
+    if (most >= fewest) continue;
+    fewest = most;
+    best = { index, values: some };
   }
-  return null;
+  return best;
 }
 
 /** True if the step can happen while the word at `index` has the value; null: a value that no step names. */
