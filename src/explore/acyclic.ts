@@ -23,10 +23,19 @@ export interface LearnedStep {
 /** Prunings after which one gives up. */
 const PRUNINGS_MAX = 20_000;
 
+/** A step with numbers for names: of local states, and of words with a value. */
+interface Numbered {
+  readonly step: LearnedStep;
+  readonly from: number;
+  readonly next: number;
+  /** What it changes: a word with its old value and with its new one, in turns. */
+  readonly changes: readonly number[];
+}
+
 /** True if the steps cannot form a cycle of states. */
 export function everyExecutionEnds(steps: readonly LearnedStep[]): boolean {
   let budget = PRUNINGS_MAX;
-  const ends = (some: readonly LearnedStep[]): boolean => {
+  const ends = (some: readonly Numbered[]): boolean => {
     if (--budget < 0) return false;
     const left = prune(some);
     if (left.length === 0) return true;
@@ -34,16 +43,38 @@ export function everyExecutionEnds(steps: readonly LearnedStep[]): boolean {
     if (constant === null) return false;
     const { index, values } = constant;
     // Whichever value the word has throughout the cycle, only steps that fit it remain; `null` is a value that none finds.
-    return [...values, null].every((value) => {
-      const fitting = left.filter((step) => fits(step, index, value));
-      return ends(fitting);
-    });
+    return [...values, null].every((value) => ends(left.filter(({ step }) => fits(step, index, value))));
   };
-  return ends(steps);
+  return ends(numbered(steps));
+}
+
+function numbered(steps: readonly LearnedStep[]): Numbered[] {
+  const numbers = new Map<string, number>();
+  const numberOf = (name: string): number => {
+    const known = numbers.get(name) ?? numbers.size;
+    numbers.set(name, known);
+    return known;
+  };
+  const texts = new Set<string>();
+  const found: Numbered[] = [];
+  for (const step of steps) {
+    const { from, next, finds, differs, writes } = step;
+    // Several threads have learned the same.
+    const text = [from, next, finds, differs, writes].join(";");
+    if (texts.has(text)) continue;
+    texts.add(text);
+    const changes: number[] = [];
+    for (let i = 0; i < writes.length; i += 3) {
+      if (writes[i + 1] === writes[i + 2]) continue;
+      changes.push(numberOf(`w ${writes[i]} ${writes[i + 1]}`), numberOf(`w ${writes[i]} ${writes[i + 2]}`));
+    }
+    found.push({ step, from: numberOf(from), next: numberOf(next), changes });
+  }
+  return found;
 }
 
 /** What is left of steps that could be part of cycles. */
-function prune(steps: readonly LearnedStep[]): readonly LearnedStep[] {
+function prune(steps: readonly Numbered[]): readonly Numbered[] {
   let left = steps;
   while (true) {
     const before = left.length;
@@ -51,30 +82,26 @@ function prune(steps: readonly LearnedStep[]): readonly LearnedStep[] {
     for (const { from, next } of left) locals.add(from, next);
     left = left.filter(({ from, next }) => locals.has(from, next));
     const words = new Cycles();
-    for (const { writes } of left) {
-      for (const [from, to] of changes(writes)) words.add(from, to);
-    }
-    left = left.filter(({ writes }) => changes(writes).every(([from, to]) => words.has(from, to)));
+    for (const { changes } of left) for (let i = 0; i < changes.length; i += 2) words.add(changes[i]!, changes[i + 1]!);
+    left = left.filter(({ changes }) => {
+      for (let i = 0; i < changes.length; i += 2) if (!words.has(changes[i]!, changes[i + 1]!)) return false;
+      return true;
+    });
     if (left.length === before) return left;
   }
 }
 
-/** What a step changes: a word with its old value, and with its new one. */
-function changes(writes: readonly number[]): [from: string, to: string][] {
-  const found: [string, string][] = [];
-  for (let i = 0; i < writes.length; i += 3) {
-    if (writes[i + 1] !== writes[i + 2]) found.push([`${writes[i]} ${writes[i + 1]}`, `${writes[i]} ${writes[i + 2]}`]);
-  }
-  return found;
-}
-
 /** A word that no step changes, of which not all steps can find the same value; null if there is none. Of several, that which
  * leaves the fewest steps in the worst case. */
-function ambiguous(steps: readonly LearnedStep[]): { index: number; values: ReadonlySet<number> } | null {
-  const changed = new Set(steps.flatMap(({ writes }) => writes.filter((_, i) => i % 3 === 0 && writes[i + 1] !== writes[i + 2])));
+function ambiguous(steps: readonly Numbered[]): { index: number; values: ReadonlySet<number> } | null {
+  const changed = new Set<number>();
+  for (const { step } of steps) {
+    const { writes } = step;
+    for (let i = 0; i < writes.length; i += 3) if (writes[i + 1] !== writes[i + 2]) changed.add(writes[i]!);
+  }
   const values = new Map<number, Set<number>>();
-  for (const { finds, differs } of steps) {
-    for (const pairs of [finds, differs]) {
+  for (const { step } of steps) {
+    for (const pairs of [step.finds, step.differs]) {
       for (let i = 0; i < pairs.length; i += 2) {
         const index = pairs[i]!;
         if (changed.has(index)) continue;
@@ -87,7 +114,7 @@ function ambiguous(steps: readonly LearnedStep[]): { index: number; values: Read
   let best: { index: number; values: ReadonlySet<number> } | null = null;
   let fewest = steps.length;
   for (const [index, some] of values) {
-    const most = Math.max(...[...some, null].map((value) => steps.filter((step) => fits(step, index, value)).length));
+    const most = Math.max(...[...some, null].map((value) => steps.filter(({ step }) => fits(step, index, value)).length));
     if (most >= fewest) continue;
     fewest = most;
     best = { index, values: some };
@@ -104,11 +131,11 @@ function fits({ finds, differs }: LearnedStep, index: number, value: number | nu
 
 /** A graph, and which of its edges lie on a cycle: those within a strongly connected component (Tarjan 1972). */
 class Cycles {
-  readonly #numbers = new Map<string, number>();
+  readonly #numbers = new Map<number, number>();
   readonly #edges: number[][] = [];
   #components: readonly number[] | null = null;
 
-  #number(name: string): number {
+  #number(name: number): number {
     let number = this.#numbers.get(name);
     if (number === undefined) {
       number = this.#edges.push([]) - 1;
@@ -117,12 +144,12 @@ class Cycles {
     return number;
   }
 
-  add(from: string, to: string): void {
+  add(from: number, to: number): void {
     this.#edges[this.#number(from)]!.push(this.#number(to));
   }
 
   /** True if an edge that was added lies on a cycle. */
-  has(from: string, to: string): boolean {
+  has(from: number, to: number): boolean {
     this.#components ??= this.#search();
     return this.#components[this.#numbers.get(from)!] === this.#components[this.#numbers.get(to)!];
   }

@@ -565,6 +565,11 @@ export function leaderless({ words }: Pick<Invitation, "words">): void {
   Atomics.compareExchange(new Int32Array(words), Word.Stop, Stop.None, Stop.Failed);
 }
 
+/** Threads that have come and wait for a branch. */
+export function waiting({ words }: Pick<Invitation, "words">): number {
+  return Atomics.load(new Int32Array(words), Word.Hungry);
+}
+
 /** The limit of a verdict that a reason stands for. */
 export function limitOf(stop: Stop): SearchResult["limit"] {
   switch (stop) {
