@@ -82,7 +82,8 @@ function prune(steps: readonly Numbered[]): readonly Numbered[] {
     for (const { from, next } of left) locals.add(from, next);
     left = left.filter(({ from, next }) => locals.has(from, next));
     const words = new Cycles();
-    for (const { changes } of left) for (let i = 0; i < changes.length; i += 2) words.add(changes[i]!, changes[i + 1]!);
+    for (const { changes } of left)
+      for (let i = 0; i < changes.length; i += 2) words.add(changes[i]!, changes[i + 1]!);
     left = left.filter(({ changes }) => {
       for (let i = 0; i < changes.length; i += 2) if (!words.has(changes[i]!, changes[i + 1]!)) return false;
       return true;
@@ -114,7 +115,9 @@ function ambiguous(steps: readonly Numbered[]): { index: number; values: Readonl
   let best: { index: number; values: ReadonlySet<number> } | null = null;
   let fewest = steps.length;
   for (const [index, some] of values) {
-    const most = Math.max(...[...some, null].map((value) => steps.filter(({ step }) => fits(step, index, value)).length));
+    const most = Math.max(
+      ...[...some, null].map((value) => steps.filter(({ step }) => fits(step, index, value)).length),
+    );
     if (most >= fewest) continue;
     fewest = most;
     best = { index, values: some };
@@ -125,7 +128,8 @@ function ambiguous(steps: readonly Numbered[]): { index: number; values: Readonl
 /** True if the step can happen while the word at `index` has the value; null: a value that no step names. */
 function fits({ finds, differs }: LearnedStep, index: number, value: number | null): boolean {
   for (let i = 0; i < finds.length; i += 2) if (finds[i] === index && finds[i + 1] !== value) return false;
-  for (let i = 0; i < differs.length; i += 2) if (differs[i] === index && differs[i + 1] === value) return false;
+  for (let i = 0; i < differs.length; i += 2)
+    if (differs[i] === index && differs[i + 1] === value) return false;
   return true;
 }
 

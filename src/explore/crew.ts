@@ -100,6 +100,8 @@ const FIRST_SLOTS = 1 << 20;
 const LOAD_MAX = 0.7;
 /** Part of them that may be taken right after. */
 const LOAD_FRESH = 0.45;
+/** Slots (128 MiB) from which on a table is only doubled: everybody waits while one is replaced, and memory is short. */
+const LARGE_SLOTS = 2 ** 24;
 const SLOTS_MAX = 2 ** 30;
 /** States after which a search that goes on is worth the start of other threads. */
 export const HELP_FROM = 150_000;
@@ -132,7 +134,8 @@ export interface Helpers {
 /** What a helper did. */
 export interface Report {
   /** Null if it did not come so far. */
-  readonly result: Omit<SearchResult, "outcomes"> & { readonly outcomes: readonly [string, number][] } | null;
+  readonly result:
+    (Omit<SearchResult, "outcomes"> & { readonly outcomes: readonly [string, number][] }) | null;
   readonly cells: readonly number[];
   readonly touched: Int32Array;
   readonly learned: readonly LearnedStep[];
@@ -206,7 +209,11 @@ export class Crew {
     return null;
   }
 
-  #bind(words: SharedArrayBuffer, mailboxes: readonly SharedArrayBuffer[], ports: readonly MessagePort[]): void {
+  #bind(
+    words: SharedArrayBuffer,
+    mailboxes: readonly SharedArrayBuffer[],
+    ports: readonly MessagePort[],
+  ): void {
     const places = mailboxes.length;
     this.#words = new Int32Array(words, 0, Word.Threads + places * Mine.Words);
     this.#reports = new Float64Array(words, this.#words.byteLength);
@@ -350,13 +357,19 @@ export class Crew {
 
   #duties(counts: Counts): void {
     if (performance.now() > this.deadline) this.stop(Stop.Time);
-    else if (this.#lead!.progress?.(this.#words === null ? counts : this.#all(counts))) this.stop(Stop.Stopped);
+    else if (this.#lead!.progress?.(this.#words === null ? counts : this.#all(counts)))
+      this.stop(Stop.Stopped);
   }
 
   #all(counts: Counts): Counts {
     let { states, steps, ends, depth } = counts;
     for (const place of this.#others()) {
-      const [s, t, e, d] = this.#reports!.subarray(place * 4, place * 4 + 4) as unknown as [number, number, number, number];
+      const [s, t, e, d] = this.#reports!.subarray(place * 4, place * 4 + 4) as unknown as [
+        number,
+        number,
+        number,
+        number,
+      ];
       states += s;
       steps += t;
       ends += e;
@@ -404,7 +417,8 @@ export class Crew {
         Atomics.wait(words, this.#mine(place), Standing.Running, PATIENCE_MS);
       }
     }
-    let slots = this.#isShared ? this.table.slots * 2 : FIRST_SLOTS;
+    const { slots: before } = this.table;
+    let slots = this.#isShared ? before * (before < LARGE_SLOTS ? 4 : 2) : FIRST_SLOTS;
     while (this.#states() > slots * LOAD_FRESH) slots *= 2;
     if (slots > SLOTS_MAX) {
       throw new GuestMmuError("LIMIT_REACHED", {
@@ -426,7 +440,11 @@ export class Crew {
 
   /** True if somebody waits for a branch and can be given one. */
   get wanted(): boolean {
-    return this.#words !== null && Atomics.load(this.#words, Word.Hungry) > 0 && (this.#isShared || this.#lead === null);
+    return (
+      this.#words !== null &&
+      Atomics.load(this.#words, Word.Hungry) > 0 &&
+      (this.#isShared || this.#lead === null)
+    );
   }
 
   /** Gives a branch of so many rows to somebody who waits. `write` fills it in. False if nobody can take it. */
@@ -471,7 +489,10 @@ export class Crew {
     Atomics.notify(words, this.#mine(this.#place));
     Atomics.store(words, mail, Mail.Wanted);
     Atomics.add(words, Word.Hungry, 1);
-    if (wasActive && Atomics.sub(words, Word.Active, 1) === 1) this.stop(Stop.Done);
+    if (wasActive && Atomics.sub(words, Word.Active, 1) === 1) {
+      // As for one thread, a search of exactly so many states has met the limit.
+      this.stop(this.#states() >= this.#maxStates ? Stop.States : Stop.Done);
+    }
     while (Atomics.load(words, Word.Stop) === Stop.None) {
       const standing = Atomics.load(words, mail) as Mail;
       if (standing === Mail.Delivered) {

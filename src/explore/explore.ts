@@ -9,7 +9,14 @@ import { Automata, OutOfTime, Reclassified } from "./automata.js";
 import { type ExploredBuild } from "./core.js";
 import { Crew, Stop, type Helpers, type Invitation, type Report } from "./crew.js";
 import { Ghosts } from "./ghosts.js";
-import { ModelWorld, helpModel, memoryModel, searchModel, shortestModel, type MemoryModel } from "./memory-model.js";
+import {
+  ModelWorld,
+  helpModel,
+  memoryModel,
+  searchModel,
+  shortestModel,
+  type MemoryModel,
+} from "./memory-model.js";
 import { livenessOf, type Liveness } from "./liveness.js";
 import { nameOf } from "./names.js";
 import { DATA_RACE, Races } from "./races.js";
@@ -136,7 +143,10 @@ const SHORTEN_TIME = 30_000;
 /** Executions at random before a search, so that it knows which words are shared. */
 const WARM_UP = 200;
 
-function checked(options: ExploreOptions, scenario: Scenario): Required<Omit<ExploreOptions, "progress" | "helpers">> {
+function checked(
+  options: ExploreOptions,
+  scenario: Scenario,
+): Required<Omit<ExploreOptions, "progress" | "helpers">> {
   const { profile = "v6.13", without = [], build = "lab" } = options;
   const usage = (message: string, hint: string): GuestMmuError =>
     new GuestMmuError("USAGE", { message, hint });

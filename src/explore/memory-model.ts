@@ -458,7 +458,9 @@ function searchBranches(
   const counts = () => ({ states, steps, ends, depth: path.length });
   /** Gives away what is not tried yet near the start. The state on top stays here. */
   const share = (): void => {
-    const open = path.flatMap(({ moves, next }, row) => (row < path.length - 1 && next < moves.length ? [row] : []));
+    const open = path.flatMap(({ moves, next }, row) =>
+      row < path.length - 1 && next < moves.length ? [row] : [],
+    );
     const top = open[(open.length - 1) >> 1];
     if (top === undefined) return;
     crew.give(top + 1, (branch) => {

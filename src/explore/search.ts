@@ -253,7 +253,10 @@ export class Search {
   }
 
   /** Searches a branch of what another thread has begun, and then what it is given next. */
-  help(start: { readonly state: Int32Array; readonly events: readonly number[] }, first: Branch): SearchResult {
+  help(
+    start: { readonly state: Int32Array; readonly events: readonly number[] },
+    first: Branch,
+  ): SearchResult {
     return this.#search(start, first);
   }
 
@@ -320,7 +323,10 @@ export class Search {
       crew.give(top + 1, (branch) => {
         for (let row = 0; row <= top; row++) {
           const over = isOver(row);
-          branch.set([row < top ? moverAt[row]! : -1, moverWayAt[row]!, over ? n : actorAt[row]!, wayAt[row]!], row * ROW);
+          branch.set(
+            [row < top ? moverAt[row]! : -1, moverWayAt[row]!, over ? n : actorAt[row]!, wayAt[row]!],
+            row * ROW,
+          );
           if (!over) actorAt[row] = n;
         }
       });
@@ -328,7 +334,12 @@ export class Search {
     /** Goes from the start to the end of a branch. Returns its depth. */
     const adopt = (branch: Branch): number => {
       for (let row = 0; ; row++) {
-        const [a, way, nextActor, nextWay] = branch.subarray(row * ROW) as unknown as [number, number, number, number];
+        const [a, way, nextActor, nextWay] = branch.subarray(row * ROW) as unknown as [
+          number,
+          number,
+          number,
+          number,
+        ];
         actorAt[row] = nextActor;
         wayAt[row] = nextWay;
         movesAt[row] = 1;

@@ -35,11 +35,16 @@ export function together(crew: Crew, automata: Automata, search: () => SearchRes
     crew.dismiss();
     throw error;
   }
-  const results = [own, ...reports.flatMap(({ result }) => (result ? [{ ...result, outcomes: new Map(result.outcomes) }] : []))];
-  const sum = (of: (result: SearchResult) => number): number => results.reduce((total, one) => total + of(one), 0);
+  const results = [
+    own,
+    ...reports.flatMap(({ result }) => (result ? [{ ...result, outcomes: new Map(result.outcomes) }] : [])),
+  ];
+  const sum = (of: (result: SearchResult) => number): number =>
+    results.reduce((total, one) => total + of(one), 0);
   const outcomes = new Map<string, number>();
   for (const result of results) {
-    for (const [outcome, finals] of result.outcomes) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + finals);
+    for (const [outcome, finals] of result.outcomes)
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + finals);
   }
   const cycles = sum((one) => one.cycles);
   const states = sum((one) => one.states);

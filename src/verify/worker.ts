@@ -1,7 +1,12 @@
 /** A thread that explores: Piscina calls the default export with each task. */
 
 import { GuestMmuError } from "../errors.js";
-import { assist as assistWith, explore, type Counterexample, type ExploreOptions } from "../explore/explore.js";
+import {
+  assist as assistWith,
+  explore,
+  type Counterexample,
+  type ExploreOptions,
+} from "../explore/explore.js";
 import { type Scenario } from "../explore/scenario.js";
 import { Setup } from "../explore/setup.js";
 import { writeProgress, type Answer, type AssistTask, type Job, type Scope, type Task } from "./jobs.js";

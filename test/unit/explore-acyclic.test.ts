@@ -33,7 +33,14 @@ const locker: readonly LearnedStep[] = [
 describe("that every execution ends is proved", () => {
   test("of automata without a loop", () => {
     expect(everyExecutionEnds([])).toBe(true);
-    expect(everyExecutionEnds([{ from: "a", next: "b" }, { from: "b", next: "c" }].map(stepOf))).toBe(true);
+    expect(
+      everyExecutionEnds(
+        [
+          { from: "a", next: "b" },
+          { from: "b", next: "c" },
+        ].map(stepOf),
+      ),
+    ).toBe(true);
   });
 
   test("of a loop that waits for a lock which is left", () => {
@@ -41,7 +48,12 @@ describe("that every execution ends is proved", () => {
   });
 
   test("of a loop that counts up", () => {
-    const counts = [0, 1, 2].map((value) => ({ from: "a", next: "a", finds: [4, value], writes: [4, value, value + 1] }));
+    const counts = [0, 1, 2].map((value) => ({
+      from: "a",
+      next: "a",
+      finds: [4, value],
+      writes: [4, value, value + 1],
+    }));
     expect(everyExecutionEnds(counts.map(stepOf))).toBe(true);
   });
 });

@@ -54,7 +54,11 @@ describe("others are invited", () => {
   });
 
   test("not by one who is to be alone", () => {
-    const crew = Crew.lead({ limits: LIMITS, helpers: null, knowledge: () => ({ cells: [], touched: new Int32Array(0) }) });
+    const crew = Crew.lead({
+      limits: LIMITS,
+      helpers: null,
+      knowledge: () => ({ cells: [], touched: new Int32Array(0) }),
+    });
     expect(crew.look({ ...NONE, states: 999 })).toBe(false);
     expect(crew.threads).toBe(1);
     expect(crew.ask(NONE)).toBeNull();

@@ -94,7 +94,9 @@ export function searchBy(
       const found = reduce
         ? { ...reducedSearch(automata, rest), cyclesSeen: true }
         : together(crew, automata, () =>
-            new Search(automata, { ...rest, crew, inspect: races?.inspect }, rest.describe).run(automata.start),
+            new Search(automata, { ...rest, crew, inspect: races?.inspect }, rest.describe).run(
+              automata.start,
+            ),
           );
       const result = { ...found, violations: mostTelling(found.violations, rest.stopAtFirst) };
       return {
