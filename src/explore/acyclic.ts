@@ -37,10 +37,14 @@ export function everyExecutionEnds(steps: readonly LearnedStep[]): boolean {
   let budget = PRUNINGS_MAX;
   const ends = (some: readonly Numbered[]): boolean => {
     if (--budget < 0) return false;
-    const left = prune(some);
+    const { left, loopOf } = prune(some);
     if (left.length === 0) return true;
     const constant = ambiguous(left);
-    if (constant === null) return false;
+    if (constant === null) {
+      // An actor goes round in one of its loops, not in two.
+      const loops = actorWithLoops(left, loopOf);
+      return loops?.every((fitting) => ends(fitting)) ?? false;
+    }
     const { index, values } = constant;
     // Whichever value the word has throughout the cycle, only steps that fit it remain; `null` is a value that none finds.
     return [...values, null].every((value) => ends(left.filter(({ step }) => fits(step, index, value))));
@@ -74,7 +78,11 @@ function numbered(steps: readonly LearnedStep[]): Numbered[] {
 }
 
 /** What is left of steps that could be part of cycles. */
-function prune(steps: readonly Numbered[]): readonly Numbered[] {
+function prune(steps: readonly Numbered[]): {
+  readonly left: readonly Numbered[];
+  /** The component of its automaton that a step is in. */
+  readonly loopOf: (step: Numbered) => number;
+} {
   let left = steps;
   while (true) {
     const before = left.length;
@@ -88,8 +96,27 @@ function prune(steps: readonly Numbered[]): readonly Numbered[] {
       for (let i = 0; i < changes.length; i += 2) if (!words.has(changes[i]!, changes[i + 1]!)) return false;
       return true;
     });
-    if (left.length === before) return left;
+    if (left.length === before) return { left, loopOf: ({ from }) => locals.componentOf(from) };
   }
+}
+
+/** For each loop of an actor that has several: the steps of it and of all other actors. Null if there is no such actor. */
+function actorWithLoops(
+  steps: readonly Numbered[],
+  loopOf: (step: Numbered) => number,
+): readonly (readonly Numbered[])[] | null {
+  const loops = new Map<number, Set<number>>();
+  for (const numbered of steps) {
+    const { actor } = numbered.step;
+    loops.set(actor, (loops.get(actor) ?? new Set()).add(loopOf(numbered)));
+  }
+  for (const [actor, several] of loops) {
+    if (several.size === 1) continue;
+    return [...several].map((loop) =>
+      steps.filter((one) => one.step.actor !== actor || loopOf(one) === loop),
+    );
+  }
+  return null;
 }
 
 /** A word that no step changes, of which not all steps can find the same value; null if there is none. Of several, that which
@@ -154,8 +181,12 @@ class Cycles {
 
   /** True if an edge that was added lies on a cycle. */
   has(from: number, to: number): boolean {
+    return this.componentOf(from) === this.componentOf(to);
+  }
+
+  componentOf(node: number): number {
     this.#components ??= this.#search();
-    return this.#components[this.#numbers.get(from)!] === this.#components[this.#numbers.get(to)!];
+    return this.#components[this.#numbers.get(node)!]!;
   }
 
   /** The component of each node. */

@@ -97,7 +97,7 @@ const PATIENCE_MS = 20;
 const LOOKS_A_REPORT = 64;
 const FIRST_SLOTS = 1 << 20;
 /** Part of the slots of a shared table that may be taken before it is replaced. */
-const LOAD_MAX = 0.7;
+const LOAD_MAX = 0.75;
 /** Part of them that may be taken right after. */
 const LOAD_FRESH = 0.45;
 /** Slots (128 MiB) from which on a table is only doubled: everybody waits while one is replaced, and memory is short. */
