@@ -104,7 +104,7 @@ const LOAD_FRESH = 0.45;
 const LARGE_SLOTS = 2 ** 24;
 const SLOTS_MAX = 2 ** 30;
 /** States after which a search that goes on is worth the start of other threads. */
-export const HELP_FROM = 150_000;
+export const HELP_FROM = 250_000;
 
 /** What a thread that is to help is given. It can be posted; `port` has to be transferred. */
 export interface Invitation {
