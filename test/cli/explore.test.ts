@@ -159,7 +159,7 @@ describe("a scenario", () => {
       "--max-workers",
       "2",
       "--max-states",
-      "600k",
+      "600000",
     );
     const [verdict] = document.verdicts;
     expect(verdict).toMatchObject({ verdict: "inconclusive", detail: { limit: "states" } });

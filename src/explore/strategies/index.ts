@@ -108,10 +108,14 @@ export function searchBy(
   }
 }
 
-/** A race says that something may go wrong; another violation, that it does. Of the one that is asked for, the latter. */
+/**
+ * A race says that something may go wrong; another violation, that it does. Of the one that is asked for, the latter; of
+ * races, always the same, in whichever order they were met.
+ */
 function mostTelling(violations: readonly Violation[], one: boolean): readonly Violation[] {
   if (!one) return violations;
-  return [violations.find(({ name }) => name !== DATA_RACE) ?? violations[0]].filter((v) => v !== undefined);
+  const harm = violations.find(({ name }) => name !== DATA_RACE);
+  return harm ? [harm] : [...violations].sort((a, b) => (a.says < b.says ? -1 : 1)).slice(0, 1);
 }
 
 /** As `bounded`, with the race that takes the fewest switches, unless there is something more telling. */
