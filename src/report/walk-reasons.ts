@@ -70,7 +70,7 @@ function reservedOrdinary(settings: Settings, reference: Reference): Reserved[] 
   const { level, entry, leaf, dimension } = reference;
   const nxe = dimension === "nested" ? (settings.nested?.nxe ?? true) : settings.nxe;
   const name = level === 5 ? "PML5E" : "PML4E";
-  const large = `address bits below a ${PAGE_SIZES[level]} page`;
+  const large = `below the address of a ${PAGE_SIZES[level]} page`;
   return present(
     [
       level >= 4 && { bits: PTE_PS, why: `PS, which no ${name} may have` },
@@ -91,7 +91,7 @@ function reservedOrdinary(settings: Settings, reference: Reference): Reserved[] 
 
 /** Reserved bits set in an EPT entry (SDM vol. 3C, 29.3.2). */
 function reservedEpt(settings: Settings, { level, entry, leaf }: Reference): Reserved[] {
-  const large = `below a ${PAGE_SIZES[level]} page`;
+  const large = `below the address of a ${PAGE_SIZES[level]} page`;
   return present(
     [
       level >= 4 && {
@@ -196,6 +196,12 @@ function rightsReasons(s: Settings, guest: readonly Reference[], nested: boolean
     add(noExecute, PTE_XD, `the page is not executable: XD (bit 63) is set ${within(noExecute, nested)}`);
   const key = keyReason(s, leaf, userPage, nested);
   return key ? [...reasons, key] : reasons;
+}
+
+/** True if the bits above those that paging of so many levels translates do not all equal its highest. */
+export function isNonCanonical(levels: number, gva: bigint): boolean {
+  const width = levels === 5 ? 57 : 48;
+  return levels !== 0 && BigInt.asUintN(64, BigInt.asIntN(width, gva)) !== gva;
 }
 
 /** What the guest's tables say to the access: nothing if they allow it, or are not walked to the end. */

@@ -23,7 +23,14 @@ import {
   type WalkModel,
 } from "./walk-model.js";
 import { dimensionOf, ENTRY_NAMES, entryInWords, PAGE_SIZES, TABLE_NAMES } from "./walk-names.js";
-import { errorCodeOf, guestReasons, nestedReasons, type NestedReasons, type Reason } from "./walk-reasons.js";
+import {
+  errorCodeOf,
+  guestReasons,
+  isNonCanonical,
+  nestedReasons,
+  type NestedReasons,
+  type Reason,
+} from "./walk-reasons.js";
 
 /** What came of a walk, in words, and the entries that decided it. */
 export interface Explanation {
@@ -217,17 +224,11 @@ function judge(model: WalkModel): { outcome: string; said: string; reasons: read
   }
 }
 
-/** True if the bits above those that paging of so many levels translates do not all equal its highest. */
-function isNonCanonical(levels: number, gva: bigint): boolean {
-  const width = levels === 5 ? 57 : 48;
-  return levels !== 0 && BigInt.asUintN(64, BigInt.asIntN(width, gva)) !== gva;
-}
-
 /** Explains a walk that was taken apart. */
 export function explain(model: WalkModel): Explanation {
   const { outcome, said, reasons } = judge(model);
   const access = accessInWords(model);
-  return { outcome, sentence: `${/^[aeiou]/.test(access) ? "An" : "A"} ${access} ${said}.`, reasons };
+  return { outcome, sentence: `${model.settings.implicit ? "An" : "A"} ${access} ${said}.`, reasons };
 }
 
 /**
