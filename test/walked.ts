@@ -36,6 +36,8 @@ function resultOf(walk: RecordedWalk): Translated | AccessFault {
       return { kind: "ept-violation", gpa, qualification: error } as AccessFault;
     case Outcome.EptMisconfiguration:
       return { kind: "ept-misconfiguration", gpa } as AccessFault;
+    case Outcome.NestedPageFault:
+      return { kind: "nested-page-fault", gpa, exitInfo1: BigInt(error) } as AccessFault;
     case Outcome.Missing:
       return { kind: "missing", hpa: pa } as AccessFault;
     default:
@@ -43,11 +45,12 @@ function resultOf(walk: RecordedWalk): Translated | AccessFault {
   }
 }
 
-/** A recorded walk as `translate` and `walk` give it. */
-export function translationOf(walk: RecordedWalk): Translation {
+/** A recorded walk as `translate` and `walk` give it; `format` is that of nested entries. */
+function translationOf(walk: RecordedWalk, format: "ept" | "ordinary"): Translation {
   const steps = walk.steps.map(({ level, nested, pa, entry }): WalkStep => {
     const step = { level, table: pa & ~0xfffn, index: Number((pa & 0xfffn) >> 3n), entry, flags: [] };
-    return nested ? { ...step, dimension: "nested" } : { ...step, dimension: "guest" };
+    if (nested && format === "ept") return { ...step, dimension: "nested", format };
+    return { ...step, dimension: nested ? "nested" : "guest", format: "ordinary" };
   });
   return { result: resultOf(walk), steps };
 }
@@ -57,6 +60,9 @@ export class Words {
   readonly #words = new Map<bigint, bigint>();
   readonly #missing = new Set<bigint>();
 
+  constructor(words: Iterable<readonly [bigint, bigint]> = []) {
+    for (const [pa, value] of words) this.set(pa, value);
+  }
   get(pa: bigint): bigint {
     return this.#words.get(pa) ?? 0n;
   }
@@ -87,7 +93,12 @@ export class Tables {
   /** `page` gives the address of a fresh page for a table; `at` tells where its address lies in `words`. */
   constructor(
     words: Words,
-    { levels, upper, page, at }: {
+    {
+      levels,
+      upper,
+      page,
+      at,
+    }: {
       levels: number;
       upper: bigint;
       page: () => bigint;
@@ -108,7 +119,8 @@ export class Tables {
     for (let l = this.#levels; ; l--) {
       const entry = table + (((address >> BigInt(3 + 9 * l)) & 0x1ffn) << 3n);
       if (l === level) return entry;
-      if (this.#words.get(this.#at(entry)) === 0n) this.#words.set(this.#at(entry), this.#page() | this.#upper);
+      if (this.#words.get(this.#at(entry)) === 0n)
+        this.#words.set(this.#at(entry), this.#page() | this.#upper);
       table = this.#words.get(this.#at(entry)) & layout.PTE_ADDRESS;
     }
   }
@@ -148,11 +160,25 @@ function enter(machine: CoreInstance, registers: WalkContextRegisters): void {
   machine.set(Register.Pkrs, BigInt(registers.pkrs ?? 0));
   machine.set(Register.Rflags, registers.rflags ?? 0n);
   machine.set(Register.Cpl, BigInt(registers.cpl ?? 0));
-  machine.set(Register.Eptp, nested?.kind === "ept" ? nested.eptp : 0n);
+  if (nested?.kind === "ept") {
+    machine.set(
+      Register.EptVpidCap,
+      layout.EPT_CAP_5LEVEL | (nested.executeOnly === false ? 0n : layout.EPT_CAP_EXECUTE_ONLY),
+    );
+    machine.set(Register.SecondaryControls, nested.mbec ? layout.SECONDARY_MBEC : 0n);
+    machine.set(Register.Eptp, nested.eptp);
+  } else if (nested) {
+    const { ncr3, levels = 4, nxe = true } = nested;
+    machine.set(Register.Ncr3, ncr3);
+    const host = (nxe ? layout.EFER_NXE : 0n) | (levels === 5 ? layout.CR4_LA57 : 0n);
+    machine.set(Register.NestedControl, layout.NP_ENABLE | host);
+  }
 }
 
 /** Registers of 64-bit mode, all protections of the supervisor on; `more` over them. */
-export function registers(more: Partial<WalkContextRegisters> & { readonly cr3: bigint }): WalkContextRegisters {
+export function registers(
+  more: Partial<WalkContextRegisters> & { readonly cr3: bigint },
+): WalkContextRegisters {
   return {
     cr0: layout.CR0_PE | layout.CR0_PG | layout.CR0_WP,
     cr4: layout.CR4_PAE | layout.CR4_SMEP | layout.CR4_SMAP,
@@ -162,21 +188,21 @@ export function registers(more: Partial<WalkContextRegisters> & { readonly cr3: 
   };
 }
 
-/** Walks quietly through `words`, as the core does it. */
-export function walked(words: Words, context: WalkContext): Translation {
-  const machine = machineFor(context.registers.page1GB ?? true);
-  enter(machine, context.registers);
+/** Walks through `words` as the core does it, which leaves them as they are; with `effects`, as an access would. */
+export function walked(words: Words, context: WalkContext, effects = false): Translation {
+  const { registers: given, gva, access = "read" } = context;
+  const machine = machineFor(given.page1GB ?? true);
+  enter(machine, given);
   const { core, view } = machine;
   core.windowClear();
-  const access = ACCESS[context.access ?? "read"];
-  while (core.translateInWindows(0, context.gva, access, 0) === Outcome.Missing) {
+  while (core.translateInWindows(0, gva, ACCESS[access], effects ? 1 : 0) === Outcome.Missing) {
     const { pa } = machine.walk();
     if (words.isMissing(pa)) break;
     const at = core.windowPut(pa) >>> 0;
     new Uint8Array(view.buffer, at, 4096).fill(0);
     for (const [offset, value] of words.page(pa)) view.setBigUint64(at + Number(offset), value, true);
   }
-  return translationOf(machine.walk());
+  return translationOf(machine.walk(), given.nested?.kind === "npt" ? "ordinary" : "ept");
 }
 
 /** A guest below EPT: its tables in guest-physical pages from 0x100000 on, those of EPT in host pages from 0x8000000. */

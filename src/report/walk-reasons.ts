@@ -262,6 +262,10 @@ function misconfiguration(settings: Settings, at: Reference): Pick<Reason, "bits
     const says = `the ${name} allows writes but not reads: W (bit 1) is set, R (bit 0) is clear`;
     return { bits: EPT_R | EPT_W, says };
   }
+  if ((entry & EPT_R) === 0n && !settings.nested?.executeOnly) {
+    const says = `the ${name} allows fetches but not reads: R (bit 0) is clear, on a processor without execute-only EPT`;
+    return { bits: EPT_R, says };
+  }
   const reserved = reservedEpt(settings, at);
   if (reserved.length > 0) return reservedInWords(name, reserved);
   const type = Number((entry & EPT_MEMTYPE) >> 3n);
@@ -270,13 +274,8 @@ function misconfiguration(settings: Settings, at: Reference): Pick<Reason, "bits
 }
 
 /** What EPT says to a nested walk (SDM vol. 3C, 29.3.3): a violation, or a misconfiguration. */
-function eptReasons(model: WalkModel, { level, address, nested }: Row, flags: boolean): NestedReasons {
-  const { mbec, levels } = model.settings.nested!;
-  const top = levelShift(levels + 1);
-  if (address >> BigInt(top) !== 0n) {
-    const says = `${levels} levels of EPT translate no bits above bit ${top - 1}`;
-    return violation([{ at: [], bits: 0n, error: 0, says }]);
-  }
+function eptReasons(model: WalkModel, { level, nested }: Row, flags: boolean): NestedReasons {
+  const { mbec } = model.settings.nested!;
   const any = EPT_RWX | (mbec ? EPT_XU : 0n);
   for (const at of nested) {
     if ((at.entry & any) === 0n) {
@@ -332,5 +331,12 @@ function nptReasons(settings: Settings, { level, nested }: Row): NestedReasons {
 export function nestedReasons(model: WalkModel, row: Row, flags = false): NestedReasons {
   const { settings } = model;
   if (settings.nested === null) return violation([]);
-  return settings.nested.format === "ept" ? eptReasons(model, row, flags) : nptReasons(settings, row);
+  const { levels, format } = settings.nested;
+  const top = levelShift(levels + 1);
+  if (row.address >> BigInt(top) !== 0n) {
+    const says = `${levels} levels of nested tables translate no bits above bit ${top - 1}`;
+    const reasons = [{ at: [], bits: 0n, error: 0, says }];
+    return format === "ept" ? violation(reasons) : { ...nptReasons(settings, row), reasons };
+  }
+  return format === "ept" ? eptReasons(model, row, flags) : nptReasons(settings, row);
 }

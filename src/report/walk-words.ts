@@ -11,7 +11,6 @@ import {
   PFERR_US,
   PFERR_WR,
 } from "../core/layout.generated.js";
-import { describeFault } from "../machine/access-result.js";
 import { hex } from "../machine/address.js";
 import { type Translation } from "../machine/translation.js";
 import {
@@ -185,6 +184,26 @@ function judge(model: WalkModel): { outcome: string; said: string; reasons: read
       const found = explainNested(model, result.gpa, "an EPT misconfiguration", (r) => r.misconfigured);
       return { outcome: "EPT misconfiguration", ...found };
     }
+    case "nested-page-fault": {
+      const { exitInfo1, gpa } = result;
+      const code = errorCodeInWords(Number(exitInfo1 & 0xffff_ffffn));
+      const outcome = `a nested page fault with EXITINFO1 ${hex(exitInfo1)}, error code ${code}`;
+      const found = explainNested(
+        model,
+        gpa,
+        outcome,
+        ({ error }) => error === Number(exitInfo1 & 0xffff_ffffn),
+      );
+      return { outcome: `#VMEXIT(NPF), EXITINFO1 ${hex(exitInfo1)}`, ...found };
+    }
+    case "pml-full":
+      return {
+        outcome: "PML full",
+        said:
+          `ends in a full page-modification log, because an accessed or dirty flag of EPT is to be set for gpa ${hex(result.gpa)} ` +
+          "and the PML index is not below 512",
+        reasons: none,
+      };
     case "missing":
       return {
         outcome: "Missing memory",
@@ -219,8 +238,6 @@ function judge(model: WalkModel): { outcome: string; said: string; reasons: read
         said: "was not made, because the vCPU had been asked to leave guest mode",
         reasons: none,
       };
-    default:
-      return { outcome: "Not translated", said: `fails: ${describeFault(result)}`, reasons: none };
   }
 }
 

@@ -2,19 +2,16 @@
 // registers alone, so that the error code follows from it; and none where the access succeeds.
 import { expect, test } from "vitest";
 import * as layout from "../../src/core/layout.generated.js";
-import type { AccessFault } from "../../src/machine/access-result.js";
-import type { Translated, Translation } from "../../src/machine/translation.js";
+import type { Translation } from "../../src/machine/translation.js";
 import { guestReasons, nestedReasons } from "../../src/report/walk-reasons.js";
-import { modelOf, type WalkAccess, type WalkContext } from "../../src/report/walk-model.js";
+import { modelOf, type NestedRoot, type WalkAccess, type WalkContext } from "../../src/report/walk-model.js";
 import { explain } from "../../src/report/walk-words.js";
-import type { RecordedWalk } from "../core-instance.js";
+import { MAXPHYADDR, walked, Words } from "../walked.js";
 import { vectors, whole } from "./corpus.js";
 import { parseEpt } from "./ept.js";
 import { parsePaging } from "./paging.js";
-import { ACCESS, CONTROL, Processor } from "./processor.js";
+import { CONTROL } from "./processor.js";
 
-const { Outcome } = layout;
-const MAXPHYADDR = 40;
 const NAMES: Record<string, WalkAccess> = {
   r: "read",
   w: "write",
@@ -24,50 +21,23 @@ const NAMES: Record<string, WalkAccess> = {
   i: "implicit-read",
 };
 
-function resultOf(walk: RecordedWalk): Translated | AccessFault {
-  const { outcome, error, gva, gpa, pa, shift } = walk;
-  switch (outcome) {
-    case Outcome.Ok:
-      return { kind: "ok", gpa, hpa: pa, pageShift: shift } as Translated;
-    case Outcome.PageFault:
-      return { kind: "page-fault", errorCode: error, gva } as AccessFault;
-    case Outcome.GeneralProtection:
-      return { kind: "general-protection", gva } as AccessFault;
-    case Outcome.StackFault:
-      return { kind: "stack-fault", gva } as AccessFault;
-    case Outcome.EptViolation:
-      return { kind: "ept-violation", gpa, qualification: error } as AccessFault;
-    case Outcome.EptMisconfiguration:
-      return { kind: "ept-misconfiguration", gpa } as AccessFault;
-    default:
-      throw new Error(`outcome ${outcome}`);
-  }
+interface Case {
+  access: string;
+  control: number;
+  cr3: bigint;
+  gva: bigint;
+  pkru?: bigint;
+  pkrs?: bigint;
+  /** EPTP, or nCR3. */
+  eptp?: bigint;
 }
 
-function translationOf(walk: RecordedWalk): Translation {
-  const steps = walk.steps.map(({ level, nested, pa, entry }) => ({
-    dimension: nested ? ("nested" as const) : ("guest" as const),
-    level,
-    table: pa & ~0xfffn,
-    index: Number((pa & 0xfffn) >> 3n),
-    entry,
-    flags: [],
-  }));
-  return { result: resultOf(walk), steps };
+function nestedOf(file: string, root: bigint | undefined): NestedRoot | null {
+  if (root === undefined) return null;
+  return file === "npt" ? { kind: "npt", ncr3: root } : { kind: "ept", eptp: root };
 }
 
-function contextOf(
-  c: {
-    access: string;
-    control: number;
-    cr3: bigint;
-    gva: bigint;
-    pkru?: bigint;
-    pkrs?: bigint;
-    eptp?: bigint;
-  },
-  page1GB: boolean,
-): WalkContext {
+function contextOf(c: Case, file: string): WalkContext {
   const on = (bit: number, value: bigint): bigint => (c.control & bit ? value : 0n);
   return {
     gva: c.gva,
@@ -88,8 +58,8 @@ function contextOf(
       pkrs: c.pkrs ?? 0n,
       cpl: c.control & CONTROL.user ? 3 : 0,
       maxphyaddr: MAXPHYADDR,
-      page1GB,
-      nested: c.eptp === undefined ? null : { kind: "ept", eptp: c.eptp },
+      page1GB: file !== "paging-no1g",
+      nested: nestedOf(file, c.eptp),
     },
   };
 }
@@ -115,24 +85,23 @@ function check(line: string, translation: Translation, context: WalkContext): st
   return null;
 }
 
-function failures(file: string, page1GB: boolean): string {
-  const processor = new Processor({ page1G: page1GB });
+function failures(file: string): string {
   const lines = vectors(file);
   expect(lines.length).toBeGreaterThan(0);
   const wrong: string[] = [];
   let count = 0;
   for (const line of lines) {
-    const c = file === "ept" ? parseEpt(line) : parsePaging(line);
-    processor.load({ eptp: 0n, pkru: 0n, pkrs: 0n, ...c });
-    processor.hold("words" in c ? c.words : c.entries);
-    const translation = translationOf(processor.access(c.gva, ACCESS[c.access]!));
-    const what = check(line, translation, contextOf(c, page1GB));
+    const c = file === "ept" || file === "npt" ? parseEpt(line) : parsePaging(line);
+    const words = new Words(("words" in c ? c.words : c.entries).map(({ pa, value }) => [pa, value]));
+    const context = contextOf(c, file);
+    const what = check(line, walked(words, context, true), context);
     if (what !== null && ++count <= 5) wrong.push(what);
   }
   return count ? `${count} of ${lines.length} lines of ${file}:\n${wrong.join("\n")}` : "";
 }
 
-const extent = whole ? "every line" : "the sample";
-for (const file of ["paging-4level", "paging-5level", "paging-pks", "paging-pcid", "ept"])
-  test(`${file}, in words: ${extent}`, { timeout: 300_000 }, () => expect(failures(file, true)).toBe(""));
-test(`paging-no1g, in words: ${extent}`, () => expect(failures("paging-no1g", false)).toBe(""));
+const FILES = ["paging-4level", "paging-5level", "paging-pks", "paging-pcid", "paging-no1g", "ept", "npt"];
+for (const file of FILES)
+  test(`${file}, in words: ${whole ? "every line" : "the sample"}`, { timeout: 300_000 }, () =>
+    expect(failures(file)).toBe(""),
+  );
