@@ -47,8 +47,10 @@ export {
   type Interrupted,
   type Missing,
   type MmioExit,
+  type NestedPageFault,
   type PageFault,
   type PageFaultBits,
+  type PmlFull,
   type StackFault,
 } from "./machine/access-result.js";
 export { type GuestMemory } from "./machine/guest-memory.js";
