@@ -6,8 +6,10 @@
 //
 // Registers that a case does not need are 0; the order in the array is that of `Register`.
 
-/** Places for registers in a case: more than there are. */
-export const CASE_REGISTER_COUNT: u32 = 16;
+import { Register } from "./cpu";
+
+/** Places for registers in a case: as many as there are. */
+export const CASE_REGISTER_COUNT: u32 = <u32>Register.EptVpidCap + 1;
 
 @unmanaged
 export class Case {
@@ -34,6 +36,8 @@ export class Case {
   pa: u64;
   /** Of the first byte in the second page, 0 if there is none. */
   secondPa: u64;
+  /** PML index after the access. */
+  pmlIndex: u32;
 }
 /** Registers follow, u64 each. */
 export const CASE_REGISTERS: usize = 80;
@@ -62,5 +66,6 @@ export const CASE_FAULT_GVA: usize = offsetof<Case>("faultGva");
 export const CASE_GPA: usize = offsetof<Case>("gpa");
 export const CASE_PA: usize = offsetof<Case>("pa");
 export const CASE_SECOND_PA: usize = offsetof<Case>("secondPa");
+export const CASE_PML_INDEX: usize = offsetof<Case>("pmlIndex");
 
 if (offsetof<Case>() > CASE_REGISTERS) ERROR("a case must end before its registers");

@@ -6,7 +6,7 @@ import { CASE_REGISTERS, CASE_SIZE, CASE_WORD_SIZE, Case, CaseWord } from "../la
 import { Map, PAGE_SHIFT } from "../layout/map";
 import { Outcome, WALK_ERROR, WALK_GPA, WALK_GVA, WALK_PA } from "../layout/walk";
 import { CR4_PCIDE } from "./bits";
-import { resetCpu, writeRegister } from "./cpu";
+import { readRegister, resetCpu, writeRegister } from "./cpu";
 import { clearWindows, findWindow, putWindow } from "./memory";
 import { translateWindows } from "./translate";
 
@@ -18,7 +18,10 @@ function loadRegister(vcpu: usize, at: usize, register: Register, mask: u64): bo
   return false;
 }
 
-/** Loads all registers, in the order in which a processor takes them: long mode first, PCIDE only when it is there. */
+/**
+ * Loads all registers, in the order in which a processor takes them: long mode first, PCIDE only when it is there, what the
+ * processor can do of EPT before the EPTP.
+ */
 function loadRegisters(vcpu: usize, at: usize): bool {
   resetCpu(vcpu);
   const all = u64.MAX_VALUE;
@@ -27,7 +30,8 @@ function loadRegisters(vcpu: usize, at: usize): bool {
   if (!loadRegister(vcpu, at, Register.Cr0, all)) return false;
   if (!loadRegister(vcpu, at, Register.Cr4, all)) return false;
   if (!loadRegister(vcpu, at, Register.Cr3, all)) return false;
-  for (let register: u32 = Register.Rflags; register <= <u32>Register.Vpid; register++) {
+  if (!loadRegister(vcpu, at, Register.EptVpidCap, all)) return false;
+  for (let register: u32 = Register.Rflags; register < <u32>Register.EptVpidCap; register++) {
     if (!loadRegister(vcpu, at, register, all)) return false;
   }
   return true;
@@ -63,9 +67,10 @@ function access(vcpu: usize, at: usize): void {
     c.outcome = translateWindows(vcpu, c.gva + head, c.access, true);
     c.secondPa = load<u64>(vcpu + WALK_PA);
   }
-  c.error = load<u32>(vcpu + WALK_ERROR);
+  c.error = load<u64>(vcpu + WALK_ERROR);
   c.faultGva = load<u64>(vcpu + WALK_GVA);
   c.gpa = load<u64>(vcpu + WALK_GPA);
+  c.pmlIndex = <u32>readRegister(vcpu, Register.PmlIndex);
 }
 
 /** Runs the case at `at` if it ends before `end`; returns where it ends, 0 if it was not run. */

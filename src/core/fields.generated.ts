@@ -32,7 +32,7 @@ export const FIELDS = {
     ],
   },
   Case: {
-    size: 72,
+    size: 76,
     fields: [
       { name: "gva", offset: 0, size: 8 },
       { name: "access", offset: 8, size: 4 },
@@ -45,6 +45,7 @@ export const FIELDS = {
       { name: "gpa", offset: 48, size: 8 },
       { name: "pa", offset: 56, size: 8 },
       { name: "secondPa", offset: 64, size: 8 },
+      { name: "pmlIndex", offset: 72, size: 4 },
     ],
   },
   CaseWord: {

@@ -26,6 +26,7 @@ export const CASE_GPA = 48;
 export const CASE_GVA = 0;
 export const CASE_OUTCOME = 20;
 export const CASE_PA = 56;
+export const CASE_PML_INDEX = 72;
 export const CASE_REFUSED = 24;
 export const CASE_REGISTERS = 80;
 export const CASE_REGISTER_COUNT = 16;

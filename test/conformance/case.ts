@@ -42,6 +42,8 @@ export interface Expected {
   pa: bigint | null;
   /** Of the first byte in the second page. */
   secondPa: bigint | null;
+  /** PML index after the access. */
+  pmlIndex?: number;
 }
 
 /** Where a case comes from: a file, the number of the line in it, from 1, and the line. */
@@ -75,6 +77,8 @@ export interface Answer {
   gpa: bigint;
   pa: bigint;
   secondPa: bigint;
+  /** PML index after the access. */
+  pmlIndex: number;
   /** Per word of the case: value after XOR value before. */
   changed: readonly bigint[];
 }
@@ -144,8 +148,8 @@ export function registersOf(control: number, others: readonly [number, bigint][]
   ]);
 }
 
-/** Enough for every vector: a walk of both dimensions uses 29 words at most, and three quarters of the windows are used. */
-const WINDOWS = 64;
+/** Enough for two walks of both dimensions with five levels: 70 words, and three quarters of the windows are used. */
+const WINDOWS = 128;
 const BATCH_BYTES = 1 << 20;
 
 /** A processor of one model, to be asked cases by the batch. */
@@ -229,6 +233,7 @@ export class CaseRunner {
       gpa: u64(layout.CASE_GPA),
       pa: u64(layout.CASE_PA),
       secondPa: u64(layout.CASE_SECOND_PA),
+      pmlIndex: u32(layout.CASE_PML_INDEX),
       changed: c.words.map((_, i) => u64(layout.CASE_SIZE + i * layout.CASE_WORD_SIZE + 16)),
     };
   }
@@ -250,6 +255,7 @@ export function agrees(c: Case, answer: Answer): boolean {
     is(expected.gpa, answer.gpa) &&
     is(expected.pa, answer.pa) &&
     is(expected.secondPa, answer.secondPa) &&
+    (expected.pmlIndex === undefined || expected.pmlIndex === answer.pmlIndex) &&
     c.words.every(
       ({ must, may }, i) => (answer.changed[i]! & must) === must && (answer.changed[i]! & ~may) === 0n,
     )

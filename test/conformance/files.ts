@@ -2,7 +2,7 @@
 import { type Case, type Origin, type ProcessorModel } from "./case.js";
 import { vectors } from "./corpus.js";
 import { parseCross } from "./cross.js";
-import { parseNested } from "./nested.js";
+import { parseEpt, parseNpt } from "./nested.js";
 import { parsePaging } from "./paging.js";
 
 export interface VectorFile {
@@ -26,7 +26,8 @@ export const CONFIRMED: readonly VectorFile[] = [
   { name: "paging-pcid", lines: 4587, model: WIDE, parse: parsePaging },
   { name: "paging-no1g", lines: 8680, model: NARROW, parse: parsePaging },
   { name: "paging-cross", lines: 6000, model: WIDE, parse: parseCross },
-  { name: "ept", lines: 14_340, model: WIDE, parse: parseNested },
+  { name: "ept", lines: 14_340, model: WIDE, parse: parseEpt },
+  { name: "npt", lines: 8088, model: WIDE, parse: parseNpt },
 ];
 
 /** Files of lines that no emulator confirms. */
@@ -35,7 +36,7 @@ export const DISPUTED: readonly VectorFile[] = [
   { name: "paging-5level-disputed", lines: 15, model: WIDE, parse: parsePaging },
   { name: "paging-pks-disputed", lines: 355, model: WIDE, parse: parsePaging },
   { name: "paging-pcid-disputed", lines: 246, model: WIDE, parse: parsePaging },
-  { name: "ept-disputed", lines: 462, model: WIDE, parse: parseNested },
+  { name: "ept-disputed", lines: 462, model: WIDE, parse: parseEpt },
 ];
 
 /** All cases of a file, in order: those of the corpus, or of the sample. */

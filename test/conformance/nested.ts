@@ -1,4 +1,5 @@
-// Lines of ept.txt.gz: guest tables below EPT, and every word of memory that the two dimensions may use.
+// Lines of ept.txt.gz and npt.txt.gz: guest tables below EPT or AMD's nested paging, and every word of memory that the two
+// dimensions may use.
 import * as layout from "../../src/core/layout.generated.js";
 import {
   accessOf,
@@ -23,7 +24,7 @@ const NOTHING: Expected = {
   secondPa: null,
 };
 
-/** `ok:HPA`, `pf:ERR`, `viol:GPA:QUALIFICATION`, `misc:GPA`. */
+/** `ok:HPA`, `pf:ERR`, `viol:GPA:QUALIFICATION`, `misc:GPA`, `npf:EXITINFO2:EXITINFO1`. */
 function expectedOf(text: string, gva: bigint): Expected {
   const [kind, first, second] = text.split(":") as [string, string, string | undefined];
   switch (kind) {
@@ -35,8 +36,10 @@ function expectedOf(text: string, gva: bigint): Expected {
       return { ...NOTHING, outcome: Outcome.EptViolation, gpa: hex(first), error: hex(second!) };
     case "misc":
       return { ...NOTHING, outcome: Outcome.EptMisconfiguration, gpa: hex(first) };
+    case "npf":
+      return { ...NOTHING, outcome: Outcome.NestedPageFault, gpa: hex(first), error: hex(second!) };
     default:
-      throw new Error(`outcome ${text}: expected ok, pf, viol or misc`);
+      throw new Error(`outcome ${text}: expected ok, pf, viol, misc or npf`);
   }
 }
 
@@ -64,12 +67,33 @@ function wordsOf(text: string, changes: string, ok: boolean, accessed: bigint): 
   });
 }
 
-/** The one case of a line. */
-export function parseNested(origin: Origin, model: ProcessorModel): Case[] {
+/** A nested dimension: the registers that it takes, and the accessed flag of its entries, 0 if it keeps none. */
+interface Dimension {
+  registers: [number, bigint][];
+  accessed: bigint;
+}
+
+/** The processor that the EPT vectors were made on can do execute-only translations, and tells nothing advanced. */
+const ept = (eptp: bigint): Dimension => ({
+  registers: [
+    [Register.Eptp, eptp],
+    [Register.EptVpidCap, layout.EPT_CAP_EXECUTE_ONLY],
+  ],
+  accessed: eptp & layout.EPTP_AD ? layout.EPT_A : 0n,
+});
+/** The host of the NPT vectors has EFER.NXE set, and four levels. */
+const npt = (ncr3: bigint): Dimension => ({
+  registers: [
+    [Register.Ncr3, ncr3],
+    [Register.NestedControl, layout.NP_ENABLE | layout.EFER_NXE],
+  ],
+  accessed: layout.PTE_A,
+});
+
+function parse(dimension: (root: bigint) => Dimension, origin: Origin, model: ProcessorModel): Case[] {
   const [, access, control, root, cr3, gva, words, outcome, changes] = fieldsOf(origin.line, 12);
-  const eptp = hex(root!);
+  const { registers, accessed } = dimension(hex(root!));
   const address = hex(gva!);
-  const accessed = eptp & layout.EPTP_AD ? layout.EPT_A : 0n;
   return [
     {
       origin,
@@ -77,12 +101,18 @@ export function parseNested(origin: Origin, model: ProcessorModel): Case[] {
       access: accessOf(access!),
       size: 1,
       gva: address,
-      registers: registersOf(Number.parseInt(control!, 16), [
-        [Register.Cr3, hex(cr3!)],
-        [Register.Eptp, eptp],
-      ]),
+      registers: registersOf(Number.parseInt(control!, 16), [[Register.Cr3, hex(cr3!)], ...registers]),
       words: wordsOf(words!, changes!, outcome!.startsWith("ok"), accessed),
       expected: expectedOf(outcome!, address),
     },
   ];
+}
+
+/** The one case of a line of ept.txt.gz. */
+export function parseEpt(origin: Origin, model: ProcessorModel): Case[] {
+  return parse(ept, origin, model);
+}
+/** The one case of a line of npt.txt.gz. */
+export function parseNpt(origin: Origin, model: ProcessorModel): Case[] {
+  return parse(npt, origin, model);
 }

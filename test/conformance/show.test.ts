@@ -4,7 +4,7 @@ import { type Case, CaseRunner, type Expected, agrees } from "./case.js";
 import { CONFIRMED, casesOf } from "./files.js";
 import { differences, showCase } from "./show.js";
 import { parseCross } from "./cross.js";
-import { parseNested } from "./nested.js";
+import { parseEpt } from "./nested.js";
 import { parsePaging } from "./paging.js";
 
 const MODEL = { page1G: true, maxphyaddr: 40 };
@@ -35,7 +35,7 @@ test("a right case differs in nothing", () => {
   for (const c of [
     paging(),
     ...parseCross(origin("paging-cross", CROSS), MODEL),
-    ...parseNested(origin("ept", EPT), MODEL),
+    ...parseEpt(origin("ept", EPT), MODEL),
   ]) {
     const { answer } = runner.one(c);
     expect(agrees(c, answer), report(c)).toBe(true);
@@ -65,7 +65,7 @@ test("a wrong case of two pages shows both walks; one below EPT, both dimensions
   expect(crossing).toContain("  walk of 0xffffffe06b625ff9:\n    pml4e ");
   expect(crossing).toContain("  walk of 0xffffffe06b626000:\n    pml4e ");
   expect(crossing).toContain("  differs: physical address in the second page: 0x104190000, expected 0x0");
-  const [nested] = parseNested(origin("ept", EPT), MODEL);
+  const [nested] = parseEpt(origin("ept", EPT), MODEL);
   expect(report(expecting(nested!, { error: 0xa2n }))).toMatch(
     /-> EPT violation gpa 0xd669149d08 qualification 0xa3, expected EPT violation gpa 0xd669149d08 qualification 0xa2\n/,
   );

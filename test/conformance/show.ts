@@ -11,8 +11,8 @@ const { Access, Outcome, Register } = layout;
 
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
-/** Names of the entries, by level. */
-const ENTRIES = ["", "pte", "pde", "pdpte", "pml4e", "pml5e"];
+/** Names of the entries, by level; 0 is a word of the page-modification log. */
+const ENTRIES = ["pml", "pte", "pde", "pdpte", "pml4e", "pml5e"];
 
 type Bits = readonly (readonly [name: string, mask: bigint])[];
 
@@ -105,6 +105,10 @@ export function showOutcome(o: Expected): string {
       return `EPT violation${at("gpa", o.gpa)}${at("qualification", o.error)}`;
     case Outcome.EptMisconfiguration:
       return `EPT misconfiguration${at("gpa", o.gpa)}`;
+    case Outcome.NestedPageFault:
+      return `nested page fault${at("gpa", o.gpa)}${at("EXITINFO1", o.error)}`;
+    case Outcome.PmlFull:
+      return `page-modification log full${at("gpa", o.gpa)}`;
     case Outcome.Missing:
       return `a word that the case does not have${at("at", o.pa)}`;
     default:
@@ -138,8 +142,9 @@ function showWalk(c: Case, walk: RecordedWalk): string[] {
 }
 
 function showRegisters(c: Case): string {
-  const others = [Register.Cr3, Register.Pkru, Register.Pkrs, Register.Eptp, Register.Vpid];
-  const shown = [...c.registers].filter(([r, value]) => others.some((o) => o === r) && value !== 0n);
+  // Those that the access and the control state are made of have been told.
+  const told: number[] = [Register.Cr0, Register.Cr4, Register.Efer, Register.Rflags, Register.Cpl];
+  const shown = [...c.registers].filter(([r, value]) => !told.includes(r) && value !== 0n);
   return [
     ...shown.map(([r, value]) => `${REGISTER_NAMES[r]} ${hex(value)}`),
     `MAXPHYADDR ${c.model.maxphyaddr}`,
@@ -179,6 +184,8 @@ export function differences(c: Case, answer: Answer): string[] {
   field("gpa", answer.gpa, expected.gpa);
   field("physical address", answer.pa, expected.pa);
   field("physical address in the second page", answer.secondPa, expected.secondPa);
+  if (expected.pmlIndex !== undefined && expected.pmlIndex !== answer.pmlIndex)
+    wrong.push(`PML index: ${hex(answer.pmlIndex)}, expected ${hex(expected.pmlIndex)}`);
   for (const [i, word] of c.words.entries()) {
     const what = wordDiffers(c, word, answer.changed[i]!);
     if (what !== null) wrong.push(what);
@@ -196,6 +203,6 @@ export function showCase(c: Case, answer: Answer, walks: readonly RecordedWalk[]
     `  ${c.size} byte${c.size === 1 ? "" : "s"} at ${hex(c.gva)}; ${showRegisters(c)}`,
     ...walks.flatMap((walk) => showWalk(c, walk)),
     ...differences(c, answer).map((what) => `  differs: ${what}`),
-    `  vector: ${c.origin.line}`,
+    ...(c.origin.line === "" ? [] : [`  vector: ${c.origin.line}`]),
   ].join("\n");
 }

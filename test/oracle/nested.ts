@@ -100,26 +100,25 @@ function eptForbids(use: Reference, ept: Ept, entries: readonly bigint[]): boole
 }
 
 /**
- * 29.3.5 and 29.3.6: sets the flags of the entries, and logs the page if its dirty flag was clear. False: the log is full,
- * and nothing was set.
+ * 29.3.5 and 29.3.6: sets the flags of one entry, and logs the page if its dirty flag was clear. False: a flag has to be
+ * set and the log is full, so it is not.
  */
-function setEptFlags(use: Reference, ept: Ept, places: readonly bigint[], memory: OracleMemory): boolean {
+function setEptFlags(use: Reference, ept: Ept, place: bigint, leaf: boolean, memory: OracleMemory): boolean {
   if (!bit(ept.eptp, 6)) return true;
-  const flags = places.map((place, i): [bigint, bigint] => [
-    place,
-    0x100n | (use.write && i === places.length - 1 ? 0x200n : 0n),
-  ]);
-  const anyClear = flags.some(([place, bits]) => {
-    const word = memory.words.get(place)!;
-    return (bits & ~(word.value ^ word.must)) !== 0n;
-  });
-  if (!anyClear) return true;
-  if (ept.log && ept.log.index > 511) return false;
-  let dirtied = false;
-  for (const [place, bits] of flags) dirtied = (memory.set(place, bits) & 0x200n) !== 0n || dirtied;
-  if (ept.log && dirtied) {
-    const at = ept.log.address + 8n * BigInt(ept.log.index);
-    memory.write(at, { nested: true, level: 0 }, use.gpa & ~0xfffn);
+  const flags = 0x100n | (leaf && use.write ? 0x200n : 0n);
+  const { value, must } = memory.words.get(place)!;
+  if ((flags & ~(value ^ must)) === 0n) return true;
+  if (ept.log === null) {
+    memory.set(place, flags);
+    return true;
+  }
+  if (ept.log.index > 511) return false;
+  const at = ept.log.address + 8n * BigInt(ept.log.index);
+  const log = { nested: true, level: 0 };
+  // The core looks for the word before it knows that a page will be logged.
+  memory.read(at, log);
+  if ((memory.set(place, flags) & 0x200n) !== 0n) {
+    memory.write(at, log, use.gpa & ~0xfffn);
     ept.log.index = ept.log.index === 0 ? 0xffff : ept.log.index - 1;
   }
   return true;
@@ -135,29 +134,23 @@ function reachByEpt(use: Reference, ept: Ept, shape: Shape, memory: OracleMemory
   });
   // 29.3.2: an address with bits beyond those that the tables translate is in none of them.
   if (gpa >> BigInt(12 + 9 * levels) !== 0n) return violation(null);
-  const places: bigint[] = [];
   const entries: bigint[] = [];
-  /** Entries that were used may have their accessed flags set, though the use comes to nothing. */
-  const ended = (exit: Exit): Exit => {
-    if (bit(ept.eptp, 6)) for (const place of places) memory.allow(place, 0x100n);
-    return exit;
-  };
   let table = field(ept.eptp, 51, 12) << 12n;
   for (let level = levels; ; level--) {
     const shift = 3 + 9 * level;
     const place = table + 8n * field(gpa, shift + 8, shift);
     const entry = memory.read(place, { nested: true, level });
     const present = field(entry, 2, 0) !== 0n || (ept.modeBased && bit(entry, 10));
-    if (!present) return ended(violation(null));
-    if (isMisconfigured(entry, level, ept, shape)) return ended({ kind: "ept-misconfiguration", gpa });
-    places.push(place);
+    if (!present) return violation(null);
+    if (isMisconfigured(entry, level, ept, shape)) return { kind: "ept-misconfiguration", gpa };
     entries.push(entry);
-    if (level > 1 && !(level <= 3 && bit(entry, 7))) {
+    const leaf = level === 1 || (level <= 3 && bit(entry, 7));
+    if (leaf && eptForbids(use, ept, entries)) return violation(entries);
+    if (!setEptFlags(use, ept, place, leaf, memory)) return { kind: "pml-full", gpa };
+    if (!leaf) {
       table = field(entry, 51, 12) << 12n;
       continue;
     }
-    if (eptForbids(use, ept, entries)) return ended(violation(entries));
-    if (!setEptFlags(use, ept, places, memory)) return ended({ kind: "pml-full", gpa });
     return { kind: "ok", hpa: (field(entry, 51, shift) << BigInt(shift)) | field(gpa, shift - 1, 0) };
   }
 }

@@ -2,7 +2,8 @@
 //
 // Where the manuals leave the order open, this is the order: the guest's walk, with the nested walks of its tables, comes to
 // its end; its rights are looked at; then its accessed and dirty flags are set, from the top; then the nested walk of the
-// address itself. A nested walk sets its flags when it has come to its end. The second page comes after the first.
+// address itself. A nested walk of EPT sets the flags of
+// each entry as it uses it, and finds the log full there; one of AMD when it has come to its end. The second page comes after the first.
 import { OracleMemory } from "./memory.js";
 import { type Exit, type Nested, type Reached, type Reference, reach } from "./nested.js";
 import { type AccessName, type Control, type Rights, type Verdict, classify, translate } from "./paging.js";

@@ -63,24 +63,28 @@ const Use = { guest: 0n, nested: 1n, log: 2n } as const;
 class Maker {
   readonly #choices: Choices;
   readonly #wanted: Wanted;
-  readonly #tables: Record<"guest" | "nested", bigint[]> = { guest: [], nested: [] };
+  /** Tables made so far: of the guest at index 0, since an entry may serve at several levels; nested ones by their level. */
+  readonly #tables: bigint[][] = [[], [], [], [], [], []];
+  #pages = 0n;
 
   constructor(list: readonly number[], wanted: Wanted) {
     this.#choices = new Choices(list);
     this.#wanted = wanted;
   }
 
-  /** A page for this use, as an address. */
+  /** A page for this use, as an address: without a choice each is one after the other. */
   #page(use: bigint, width: number): bigint {
     const { frames } = this.#wanted;
     const pfn = frames ? BigInt(this.#choices.below(frames)) : this.#choices.bits(width - 12);
-    return ((pfn & ~3n) | use) << 12n;
+    const count = frames ? BigInt(frames) : 1n << BigInt(width - 12);
+    this.#pages += 4n;
+    return ((((pfn + this.#pages) % count) & ~3n) | use) << 12n;
   }
-  /** A table: a new one, or, rarely, one that is in use already. */
-  #table(dimension: "guest" | "nested", width: number): bigint {
-    const known = this.#tables[dimension];
+  /** A table: a new one, or, rarely, one that is in use already. `level` is that of its entries, 0 in the guest's. */
+  #table(level: number, width: number): bigint {
+    const known = this.#tables[level]!;
     if (known.length > 0 && this.#choices.rarely(24)) return known[this.#choices.below(known.length)]!;
-    const table = this.#page(Use[dimension], width);
+    const table = this.#page(level === 0 ? Use.guest : Use.nested, width);
     known.push(table);
     return table;
   }
@@ -109,8 +113,8 @@ class Maker {
   #nested(width: number): Nested | null {
     const c = this.#choices;
     if (this.#wanted.nested === "none") return null;
-    const root = this.#table("nested", width);
     const five = c.rarely(3) && !this.#wanted.plain;
+    const root = this.#table(five ? 5 : 4, width);
     if (this.#wanted.nested === "npt")
       return { kind: "npt", ncr3: root, levels: five ? 5 : 4, nxe: c.below(4) !== 3 };
     const flags = c.flag();
@@ -150,7 +154,7 @@ class Maker {
     // Without paging an address has 32 bits (3.3.1), and the guest-physical one is the same.
     const address = paging ? this.#address(control) : c.bits(32);
     return {
-      state: { control, paging, cr3: this.#table("guest", width), nested },
+      state: { control, paging, cr3: this.#table(0, width), nested },
       address,
       size: this.#wanted.plain ? 1 : SIZES[c.below(SIZES.length)]!,
       access: ACCESS_NAMES[c.below(ACCESS_NAMES.length)]!,
@@ -168,44 +172,49 @@ class Maker {
   /** Address bits of an entry: of a page with its low bits clear, but for a mistake now and then. */
   #addressOf(level: number, leaf: boolean, nested: boolean, width: number): bigint {
     const c = this.#choices;
-    if (!leaf) return this.#table(nested ? "nested" : "guest", width);
+    if (!leaf) return this.#table(nested ? level - 1 : 0, width);
     const size = BigInt(3 + 9 * level);
     const page = (this.#page(Use.guest, width) >> size) << size;
-    return level > 1 && c.rarely(24) ? page | (1n << BigInt(12 + c.below(Number(size) - 12))) : page;
+    return level > 1 && c.rarely(nested ? 120 : 24)
+      ? page | (1n << BigInt(12 + c.below(Number(size) - 12)))
+      : page;
   }
-  /** A bit above MAXPHYADDR, rarely. */
-  #beyond(width: number): bigint {
+  /** A bit above MAXPHYADDR, once in `n`. */
+  #beyond(width: number, n: number): bigint {
     const c = this.#choices;
-    return width < 52 && c.rarely(32) ? 1n << BigInt(width + c.below(52 - width)) : 0n;
+    return width < 52 && c.rarely(n) ? 1n << BigInt(width + c.below(52 - width)) : 0n;
   }
 
+  // What ends a walk is rarer in nested entries: there are up to 25 of them before the last five.
   #entry(level: number, leaf: boolean, nested: boolean, width: number): bigint {
     const c = this.#choices;
     const large = level > 1 && leaf;
-    let entry = this.#addressOf(level, leaf, nested, width) | this.#beyond(width);
-    entry |= c.bit(0, !c.rarely(24));
-    entry |= c.bit(1, !c.rarely(5));
-    entry |= c.bit(2, nested ? !c.rarely(24) : !c.rarely(5));
+    const rare = nested ? 160 : 24;
+    let entry = this.#addressOf(level, leaf, nested, width) | this.#beyond(width, rare);
+    entry |= c.bit(0, !c.rarely(rare));
+    entry |= c.bit(1, !c.rarely(nested ? 40 : 5));
+    entry |= c.bit(2, !c.rarely(nested ? 160 : 5));
     entry |= c.bits(4) << 3n;
-    entry |= c.bit(7, large || (level === 1 && c.flag()) || (level >= 4 && c.rarely(24)));
+    entry |= c.bit(7, large || (level === 1 && c.flag()) || (level >= 4 && c.rarely(rare)));
     entry |= c.bits(4) << 8n;
     entry |= c.bit(12, large && c.rarely(4));
-    return entry | (c.bits(11) << 52n) | c.bit(63, c.rarely(6));
+    return entry | (c.bits(11) << 52n) | c.bit(63, c.rarely(nested ? 40 : 6));
   }
 
   #eptEntry(level: number, leaf: boolean, width: number): bigint {
     const c = this.#choices;
-    let entry = this.#addressOf(level, leaf, true, width) | this.#beyond(width);
-    for (const right of [0, 1, 2]) entry |= c.bit(right, !c.rarely(8));
-    if (c.rarely(32)) entry &= ~7n;
+    let entry = this.#addressOf(level, leaf, true, width) | this.#beyond(width, 160);
+    const [read, write, fetch] = [!c.rarely(80), !c.rarely(24), !c.rarely(24)];
+    entry |= c.bit(0, read) | c.bit(1, write && (read || c.flag())) | c.bit(2, fetch);
+    if (c.rarely(160)) entry &= ~7n;
     if (leaf) {
-      const types = c.rarely(16) ? [2n, 3n, 7n] : [6n, 6n, 6n, 0n, 1n, 4n, 5n];
+      const types = c.rarely(100) ? [2n, 3n, 7n] : [6n, 6n, 6n, 0n, 1n, 4n, 5n];
       entry |= (types[c.below(types.length)]! << 3n) | c.bit(6, c.flag());
       entry |= c.bit(7, level > 1 || c.flag());
-    } else if (c.rarely(24)) entry |= 1n << BigInt(3 + c.below(level >= 4 ? 5 : 4));
+    } else if (c.rarely(120)) entry |= 1n << BigInt(3 + c.below(level >= 4 ? 5 : 4));
     entry |= c.bits(2) << 8n;
     // User-mode execute: on, where the walk shall go on.
-    entry |= c.bit(10, !c.rarely(4)) | c.bit(11, c.flag());
+    entry |= c.bit(10, !c.rarely(24)) | c.bit(11, c.flag());
     return entry | (c.bits(12) << 52n);
   }
 }
