@@ -18,6 +18,13 @@ const ACCESS: Record<WalkAccess, number> = {
   "stack-write": Access.StackWrite,
 };
 
+/** The name of a kind of access, by the core's number. */
+export function accessNamed(number: number): WalkAccess {
+  const found = Object.entries(ACCESS).find(([, value]) => value === number);
+  if (!found) throw new Error(`there is no access ${number}`);
+  return found[0] as WalkAccess;
+}
+
 /** MAXPHYADDR of the processor that walks. */
 export const MAXPHYADDR = 40;
 

@@ -80,7 +80,7 @@ const TRIED: readonly (readonly [number, string])[] = [
   [EPT_VIOLATION_FETCH, "fetch"],
 ];
 
-/** "0x181 (read)": of an exit qualification, what was tried. */
+/** "0x181 (read)": of an exit qualification (SDM vol. 3C, table 28-7), what was tried. */
 function qualificationInWords(qualification: number): string {
   const names = TRIED.filter(([bit]) => qualification & bit).map(([, name]) => name);
   return names.length > 0 ? `${hex(qualification)} (${names.join(", ")})` : hex(qualification);
@@ -176,7 +176,7 @@ function judge(model: WalkModel): { outcome: string; said: string; reasons: read
         model,
         result.gpa,
         outcome,
-        ({ misconfigured }) => !misconfigured,
+        ({ misconfigured, error }) => !misconfigured && error === (result.qualification & 0x3f),
       );
       return { outcome: `EPT violation, exit qualification ${hex(result.qualification)}`, said, reasons };
     }

@@ -3,63 +3,40 @@
 import { expect, test } from "vitest";
 import * as layout from "../../src/core/layout.generated.js";
 import type { Translation } from "../../src/machine/translation.js";
+import { modelOf, type NestedRoot, type WalkContext } from "../../src/report/walk-model.js";
 import { guestReasons, nestedReasons } from "../../src/report/walk-reasons.js";
-import { modelOf, type NestedRoot, type WalkAccess, type WalkContext } from "../../src/report/walk-model.js";
 import { explain } from "../../src/report/walk-words.js";
-import { MAXPHYADDR, walked, Words } from "../walked.js";
-import { vectors, whole } from "./corpus.js";
-import { parseEpt } from "./ept.js";
-import { parsePaging } from "./paging.js";
-import { CONTROL } from "./processor.js";
+import { accessNamed, walked, Words } from "../walked.js";
+import type { Case } from "./case.js";
+import { whole } from "./corpus.js";
+import { casesOf, CONFIRMED, DISPUTED, type VectorFile } from "./files.js";
 
-const NAMES: Record<string, WalkAccess> = {
-  r: "read",
-  w: "write",
-  x: "fetch",
-  m: "modify",
-  s: "stack-read",
-  i: "implicit-read",
-};
+const { Register } = layout;
 
-interface Case {
-  access: string;
-  control: number;
-  cr3: bigint;
-  gva: bigint;
-  pkru?: bigint;
-  pkrs?: bigint;
-  /** EPTP, or nCR3. */
-  eptp?: bigint;
+function nestedOf(registers: Case["registers"]): NestedRoot | null {
+  const eptp = registers.get(Register.Eptp);
+  if (eptp) return { kind: "ept", eptp };
+  const ncr3 = registers.get(Register.Ncr3);
+  return ncr3 === undefined ? null : { kind: "npt", ncr3 };
 }
 
-function nestedOf(file: string, root: bigint | undefined): NestedRoot | null {
-  if (root === undefined) return null;
-  return file === "npt" ? { kind: "npt", ncr3: root } : { kind: "ept", eptp: root };
-}
-
-function contextOf(c: Case, file: string): WalkContext {
-  const on = (bit: number, value: bigint): bigint => (c.control & bit ? value : 0n);
+function contextOf({ registers, access, gva, model }: Case): WalkContext {
+  const of = (register: number): bigint => registers.get(register) ?? 0n;
   return {
-    gva: c.gva,
-    access: NAMES[c.access]!,
+    gva,
+    access: accessNamed(access),
     registers: {
-      cr3: c.cr3,
-      cr0: layout.CR0_PE | layout.CR0_PG | on(CONTROL.wp, layout.CR0_WP),
-      cr4:
-        layout.CR4_PAE |
-        on(CONTROL.smep, layout.CR4_SMEP) |
-        on(CONTROL.smap, layout.CR4_SMAP) |
-        on(CONTROL.pke, layout.CR4_PKE) |
-        on(CONTROL.pks, layout.CR4_PKS) |
-        on(CONTROL.la57, layout.CR4_LA57),
-      efer: layout.EFER_LME | layout.EFER_LMA | on(CONTROL.nxe, layout.EFER_NXE),
-      rflags: on(CONTROL.ac, layout.RFLAGS_AC),
-      pkru: c.pkru ?? 0n,
-      pkrs: c.pkrs ?? 0n,
-      cpl: c.control & CONTROL.user ? 3 : 0,
-      maxphyaddr: MAXPHYADDR,
-      page1GB: file !== "paging-no1g",
-      nested: nestedOf(file, c.eptp),
+      cr3: of(Register.Cr3),
+      cr0: of(Register.Cr0),
+      cr4: of(Register.Cr4),
+      efer: of(Register.Efer),
+      rflags: of(Register.Rflags),
+      pkru: of(Register.Pkru),
+      pkrs: of(Register.Pkrs),
+      cpl: Number(of(Register.Cpl)),
+      maxphyaddr: model.maxphyaddr,
+      page1GB: model.page1G,
+      nested: nestedOf(registers),
     },
   };
 }
@@ -85,23 +62,22 @@ function check(line: string, translation: Translation, context: WalkContext): st
   return null;
 }
 
-function failures(file: string): string {
-  const lines = vectors(file);
-  expect(lines.length).toBeGreaterThan(0);
+function failures(file: VectorFile): string {
   const wrong: string[] = [];
+  let cases = 0;
   let count = 0;
-  for (const line of lines) {
-    const c = file === "ept" || file === "npt" ? parseEpt(line) : parsePaging(line);
-    const words = new Words(("words" in c ? c.words : c.entries).map(({ pa, value }) => [pa, value]));
-    const context = contextOf(c, file);
-    const what = check(line, walked(words, context, true), context);
+  for (const one of casesOf(file)) {
+    const words = new Words(one.words.map(({ pa, value }) => [pa, value]));
+    const context = contextOf(one);
+    const what = check(one.origin.line, walked(words, context, true), context);
+    cases++;
     if (what !== null && ++count <= 5) wrong.push(what);
   }
-  return count ? `${count} of ${lines.length} lines of ${file}:\n${wrong.join("\n")}` : "";
+  expect(cases).toBeGreaterThan(0);
+  return count ? `${count} of ${cases} cases of ${file.name}:\n${wrong.join("\n")}` : "";
 }
 
-const FILES = ["paging-4level", "paging-5level", "paging-pks", "paging-pcid", "paging-no1g", "ept", "npt"];
-for (const file of FILES)
-  test(`${file}, in words: ${whole ? "every line" : "the sample"}`, { timeout: 300_000 }, () =>
+for (const file of [...CONFIRMED, ...DISPUTED])
+  test(`${file.name}, in words: ${whole ? "every line" : "the sample"}`, { timeout: 300_000 }, () =>
     expect(failures(file)).toBe(""),
   );
