@@ -85,7 +85,7 @@ function chainSection(figures: Figures): Markup {
   return html`<section aria-labelledby="walk">
     <h2 id="walk">The walk</h2>
     <p>${intro}</p>
-    <ol class="chain" style="--n:${cards.length + ghosts.length + (page ? 1 : 0)}">
+    <ol role="list" class="chain" style="--n:${cards.length + ghosts.length + (page ? 1 : 0)}">
       ${cards}${ghosts}${page}
     </ol>
   </section> `;
@@ -110,7 +110,7 @@ function rowSection(figures: Figures, row: Row): Markup {
       ${name} <span>at gpa <code>${hex(row.address)}</code></span>
     </h3>
     ${figure}
-    <ol class="chain" style="--n:${levels + 1}">
+    <ol role="list" class="chain" style="--n:${levels + 1}">
       ${cards}${last}
     </ol>
   </section> `;

@@ -15,7 +15,8 @@ export const STYLE = new Markup(`
 @media screen and (prefers-color-scheme:dark){:root{color-scheme:dark;${DARK}}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1360px;padding:0 28px 40px;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,"Segoe UI","DejaVu Sans",sans-serif;overflow-wrap:anywhere}
-html{background:var(--bg);scroll-behavior:smooth;scroll-padding-top:16px}
+html{background:var(--bg);scroll-padding-top:16px}
+@media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 header{padding:26px 0 4px}
 h1{font-size:22px;line-height:1.3;margin:0 0 12px;font-weight:650;letter-spacing:-.01em}
 h2{font-size:18px;line-height:1.3;margin:34px 0 6px;font-weight:650}
