@@ -148,7 +148,8 @@ function flagsFigure({ model, reasons }: Figures, reference: Reference): Markup 
     reserved === 0n
       ? null
       : html`<li class="decides">
-          <b>${bitsInWords(reserved)}</b> <i>1</i> <span>reserved <em>decides</em></span>
+          <b>${bitsInWords(reserved).replace(/^bits? /, "")}</b> <i>1</i>
+          <span>reserved, has to be 0 <em>decides</em></span>
         </li>`;
   return html`<ul role="list" class="flags" aria-label="Flags">
     ${items}${extra}

@@ -81,7 +81,7 @@ function chainSection(figures: Figures): Markup {
     settings.levels === 0
       ? "There are no tables to walk: CR0.PG is clear."
       : html`CR3 gives the first table, at <code>${hex(settings.cr3 & PTE_ADDRESS)}</code>; each entry the
-          next one, or the page.`;
+          next table, or the page.`;
   return html`<section aria-labelledby="walk">
     <h2 id="walk">The walk</h2>
     <p>${intro}</p>
