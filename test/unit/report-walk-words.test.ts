@@ -1,12 +1,15 @@
 // One sentence for every cause of a fault, with the entry and the bit that decide it; and the rights level by level.
 import { describe, expect, test } from "vitest";
 import * as layout from "../../src/core/layout.generated.js";
+import { Machine } from "../../src/index.js";
 import type { AccessFault } from "../../src/machine/access-result.js";
 import type { Translation } from "../../src/machine/translation.js";
 import {
   accumulatedRights,
   explainWalk,
+  registersOf,
   shortRights,
+  walkPage,
   type WalkAccess,
   type WalkContext,
   type WalkContextRegisters,
@@ -403,6 +406,33 @@ describe("why AMD's nested tables stop a walk", () => {
   });
 });
 
+describe("a vCPU of a machine", () => {
+  test("gives its registers, by which its walks are accounted for", () => {
+    const machine = Machine.create({ hostMemory: 4 << 20, vcpus: 1, maxphyaddr: 40 });
+    machine.memslots.add({ gpa: 0, hva: machine.mm.mmap(4 << 20), length: 4 << 20 });
+    const tables = machine.guestTables({ at: 1 << 20 });
+    tables.map({ gva: GVA & ~0xfffn, gpa: 2 << 20, length: 4096, writable: false, user: true });
+    const vcpu = machine.vcpu(0);
+    vcpu.enterLongMode(tables);
+    vcpu.set("cpl", 3);
+    vcpu.translate(GVA);
+    const registers = registersOf(vcpu, machine.configuration);
+    expect(registers).toMatchObject({ cr3: 1n << 20n, cpl: 3, maxphyaddr: 40, page1GB: true });
+    expect(registers.nested).toEqual({ kind: "ept", eptp: vcpu.get("eptp") });
+    const says = (access: "read" | "write", sideEffects: boolean): string =>
+      explainWalk(vcpu.translate(GVA, { access, sideEffects }), { gva: GVA, access, registers });
+    // Nothing was touched yet: KVM has no page of the guest's tables mapped.
+    expect(says("read", false)).toMatch(
+      /ends in an EPT violation with .* in the access to the guest PML4E \(level 4\), at gpa 0x1007f0, because the EPT PML4E \(level 4, entry 0 at 0x\w+\) is not present/,
+    );
+    expect(says("read", true)).toMatch(/reaches gpa 0x200678 in a 4-KByte page that the guest PTE/);
+    expect(says("write", true)).toContain(
+      "raises #PF with error code 0x7 (P, W/R, U/S), because the page is read-only",
+    );
+    machine.dispose();
+  });
+});
+
 describe("outcomes of a machine", () => {
   const context = new Flat().context("write");
   const steps: Translation["steps"] = [];
@@ -481,7 +511,7 @@ describe("rights level by level", () => {
   });
 });
 
-describe("what is no walk", () => {
+describe("what is no walk, or no option of its page", () => {
   const good = (): [Translation, WalkContext] => {
     const flat = new Flat();
     const context = flat.context("read", user);
@@ -496,6 +526,12 @@ describe("what is no walk", () => {
     }
     return "accepted";
   };
+
+  test("options", () => {
+    const draw = (options: object): string => walkPage(...good(), options);
+    expect(() => draw({ titel: "x" })).toThrow(/titel/);
+    expect(() => draw({ title: 3 })).toThrow("The title of a walk's page is 3.");
+  });
 
   test("is refused by its name", () => {
     expect(refusal((t, c) => [null, c])).toBe("The translation of a walk is null.");
