@@ -98,6 +98,12 @@ export {
   type WalkStep,
 } from "./machine/translation.js";
 export {
+  type InstructionResult,
+  type NestedPaging,
+  type Processor,
+  type ProcessorRegister,
+} from "./machine/processor.js";
+export {
   ACCESS_RECORD_SIZE,
   encodeAccess,
   encodeValueAccess,
@@ -108,6 +114,7 @@ export {
   type BatchOptions,
   type BatchResult,
   type MmioHandler,
+  type InvpcidKind,
   type RegisterName,
   type RegisterResult,
   type TlbInfo,
