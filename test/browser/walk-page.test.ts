@@ -222,7 +222,7 @@ describe.skipIf(missing)("the page of a walk", () => {
         "PDPTE 233",
         "PDE 225",
         "PTE 30",
-        "offset in the page",
+        "offset",
       ]);
       const bits = await page.locator(".address .bits").allTextContents();
       expect(BigInt(`0b${bits.join("")}`)).toBe(GVA);
