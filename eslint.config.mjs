@@ -113,9 +113,10 @@ export default tseslint.config(
   ),
   layer(
     "src/report/**",
-    "\\.\\./(core|machine|workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
-      "|explore/(?!(trace|words|names)\\.js)",
-    "report renders and computes what it is given: it knows errors, and the words for an execution",
+    "\\.\\./(workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
+      "|explore/(?!(trace|words|names)\\.js)|core/(?!layout\\.generated\\.js)" +
+      "|machine/(?!(access-result|address|arguments|translation)\\.js)",
+    "report renders and computes what it is given: it knows errors, bits, walks, and the words for an execution",
   ),
   layer(
     "src/trace/**",

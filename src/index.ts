@@ -47,8 +47,10 @@ export {
   type Interrupted,
   type Missing,
   type MmioExit,
+  type NestedPageFault,
   type PageFault,
   type PageFaultBits,
+  type PmlFull,
   type StackFault,
 } from "./machine/access-result.js";
 export { type GuestMemory } from "./machine/guest-memory.js";
@@ -96,6 +98,12 @@ export {
   type WalkStep,
 } from "./machine/translation.js";
 export {
+  type InstructionResult,
+  type NestedPaging,
+  type Processor,
+  type ProcessorRegister,
+} from "./machine/processor.js";
+export {
   ACCESS_RECORD_SIZE,
   encodeAccess,
   encodeValueAccess,
@@ -106,6 +114,7 @@ export {
   type BatchOptions,
   type BatchResult,
   type MmioHandler,
+  type InvpcidKind,
   type RegisterName,
   type RegisterResult,
   type TlbInfo,
