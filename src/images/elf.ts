@@ -4,7 +4,15 @@
  */
 
 import { SegmentedImage } from "./image.js";
-import { GapLog, type RemarkLog, SEGMENTS_MAX, invalid, truncated, unsupported } from "./limits.js";
+import {
+  GapLog,
+  type RemarkLog,
+  SEGMENTS_MAX,
+  invalid,
+  showNumber,
+  truncated,
+  unsupported,
+} from "./limits.js";
 import { Notes } from "./notes.js";
 import { type DeclaredSegment, SegmentMap } from "./segments.js";
 import { type ByteSource, bytesAt, fieldNumber, fieldsOf } from "./source.js";
@@ -153,7 +161,7 @@ function* programHeaders(source: ByteSource, header: DataView): Generator<Progra
   if (tableAt + count * bytes > source.size) {
     throw truncated(
       name,
-      `has ${source.size} bytes; its ${count} program headers take up to byte ${tableAt + count * bytes}`,
+      `has ${source.size} bytes; its ${count} program headers take up to byte ${showNumber(tableAt + count * bytes)}`,
     );
   }
   for (let first = 0; first < count; first += CHUNK_HEADERS) {
@@ -183,7 +191,7 @@ function programHeaderCount(source: ByteSource, header: DataView): number {
   if (sectionAt === 0 || section.length < SECTION_HEADER_BYTES) {
     throw truncated(
       source.name,
-      `e_phnum is 65535 at byte 56, which leaves the count to section header 0; byte ${sectionAt} has none`,
+      `e_phnum is 65535 at byte 56, which leaves the count to section header 0; byte ${showNumber(sectionAt)} has none`,
     );
   }
   return fieldsOf(section).getUint32(44, true);

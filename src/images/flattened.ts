@@ -10,7 +10,7 @@
  */
 
 import { CachedSource } from "./cache.js";
-import { type RemarkLog, invalid, truncated, unsupported } from "./limits.js";
+import { type RemarkLog, invalid, showNumber, truncated, unsupported } from "./limits.js";
 import { SegmentMap } from "./segments.js";
 import { type ByteSource, bytesAt, fieldsOf } from "./source.js";
 import { lastWritten } from "./writes.js";
@@ -128,7 +128,7 @@ function readBlocks(source: ByteSource, remarks: RemarkLog): BlockColumns {
     if (start < 0 || length <= 0 || start + length > Number.MAX_SAFE_INTEGER) {
       throw invalid(
         name,
-        `has a block of ${length} bytes for position ${start} in its header at byte ${at}`,
+        `has a block of ${showNumber(length)} bytes for position ${showNumber(start)} in its header at byte ${at}`,
         "Copy or take the dump again: this block, or the length of one before it, is wrong.",
       );
     }

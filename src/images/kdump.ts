@@ -12,7 +12,7 @@ import { PageBitmap } from "./bitmap.js";
 import { CachedSource } from "./cache.js";
 import type { Codecs } from "./codecs.js";
 import { type ImageFacts, ImageOfSource } from "./image.js";
-import { GapLog, PAGE_BYTES, type RemarkLog, invalid, truncated, unsupported } from "./limits.js";
+import { GapLog, PAGE_BYTES, type RemarkLog, invalid, showNumber, truncated, unsupported } from "./limits.js";
 import { Notes, readVmcoreinfo } from "./notes.js";
 import { RangeList } from "./ranges.js";
 import { type ByteSource, bytesAt, fieldNumber, fieldsOf } from "./source.js";
@@ -151,7 +151,7 @@ class KdumpImage extends ImageOfSource {
     const fault = this.decode(descriptor);
     if (fault !== null) {
       const { position, length } = descriptor;
-      const where = `its descriptor at byte ${this.descriptors.position(rank)} says ${length} bytes at ${position}`;
+      const where = `its descriptor at byte ${this.descriptors.position(rank)} says ${length} bytes at ${showNumber(position)}`;
       throw invalid(
         this.name,
         `pfn 0x${pfn.toString(16)} cannot be decoded: ${fault}; ${where}`,
@@ -310,7 +310,7 @@ function parseHeaders(source: ByteSource): Header {
   if (pages > PAGES_MAX || bitmapBytes * 8 < pages) {
     throw invalid(
       name,
-      `declares ${pages} pages, and bitmaps of ${bitmapBytes} bytes at byte 436`,
+      `declares ${showNumber(pages)} pages, and bitmaps of ${bitmapBytes} bytes at byte 436`,
       `Take the dump again: each page needs its bit, and the limit is ${PAGES_MAX} pages.`,
     );
   }
