@@ -47,7 +47,7 @@ export class PageBitmap {
   /** Words of the bitmap from bit `chunk * RANK_BITS` on; clear where it ends, or the file. */
   words(chunk: number): Uint32Array {
     const words = new Uint32Array(RANK_BYTES / 4);
-    const bits = Math.min(RANK_BITS, this.pages - chunk * RANK_BITS);
+    const bits = Math.max(0, Math.min(RANK_BITS, this.pages - chunk * RANK_BITS));
     const bytes = new Uint8Array(words.buffer, 0, Math.ceil(bits / 8));
     bytes.fill(0, this.source.read(this.position + chunk * RANK_BYTES, bytes));
     const last = bytes.length - 1;
