@@ -40,7 +40,7 @@ const FOLDS = { none: Fold.None, physical: Fold.Physical, rights: Fold.Rights } 
 export interface ScanOptions {
   /** First address, moved down to its page. Default 0. */
   readonly from?: GvaLike;
-  /** First address behind the range, moved up to a page. Default: the end of the address space. */
+  /** First address behind the range, moved up to a page; at most 2^64, the default. */
   readonly to?: GvaLike;
   /**
    * Which neighbours become one row. "none" (default): a row a leaf. "physical": of equal size, flags and rights, if their
@@ -63,6 +63,8 @@ export interface ScanEnd {
 
 const WINDOWS = { minimum: 256, maximum: 65_536, standard: 16_384 };
 const MAX_ENTRIES = 2 ** 30;
+/** Behind the last address. */
+const END = 1n << 64n;
 /** ms of work after which `mappings` lets others run. */
 const SLICE_MS = 10;
 
@@ -79,7 +81,7 @@ function planScan(options: ScanOptions): ScanPlan {
   const { fold = "none", maxRows = Number.MAX_SAFE_INTEGER, maxEntries = MAX_ENTRIES } = options;
   return {
     from: options.from === undefined ? 0n : toGva(options.from),
-    last: options.to === undefined ? 0xffff_ffff_ffff_ffffn : toGva(options.to) - 1n,
+    last: options.to === undefined || options.to === END ? END - 1n : toGva(options.to) - 1n,
     fold: choice("way to fold", FOLDS, fold),
     maxRows: integer("maxRows", maxRows, 1, Number.MAX_SAFE_INTEGER),
     maxEntries: BigInt(integer("maxEntries", maxEntries, 1, Number.MAX_SAFE_INTEGER)),
