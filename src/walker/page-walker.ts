@@ -22,7 +22,7 @@ import { SCAN_ROW_MAX, WindowCore, entriesOf, nextOf } from "./window-core.js";
 export interface WalkerOptions {
   /** Where the core comes from. Default "embed", the package's own. */
   readonly module?: ModuleSource;
-  /** Pages of tables that the walker keeps copies of, 256 to 65,536, 4 KiB each once used. Default 16,384. */
+  /** Pages of tables that the walker keeps copies of, 256 to 65,536, 4 KiB each. Default 4,096, for 6 GiB of 4-KByte pages at a time. */
   readonly windows?: number;
 }
 
@@ -61,7 +61,7 @@ export interface ScanEnd {
   readonly entries: bigint;
 }
 
-const WINDOWS = { minimum: 256, maximum: 65_536, standard: 16_384 };
+const WINDOWS = { minimum: 256, maximum: 65_536, standard: 4_096 };
 const MAX_ENTRIES = 2 ** 30;
 /** Behind the last address. */
 const END = 1n << 64n;
