@@ -3,6 +3,7 @@ import { broken, searchRate, verdicts } from "./explore.mjs";
 import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
 import { tlbHit, walkCached, walkDistinct, walkL2, walkNested } from "./walk.mjs";
+import { maps, translateBatch } from "./walker.mjs";
 import { invalidator, twoWorkers } from "./workers.mjs";
 
 export const QUESTIONS = [
@@ -11,6 +12,8 @@ export const QUESTIONS = [
   walkDistinct,
   tlbHit,
   walkNested,
+  translateBatch,
+  maps,
   populate,
   cycle,
   twoWorkers,
