@@ -101,7 +101,7 @@ import {
   SECONDARY_MBEC,
   SECONDARY_PML,
 } from "./bits";
-import { Memory } from "./memory";
+import { Memory, clearTableCache } from "./memory";
 import {
   MODE_4LEVEL,
   MODE_5LEVEL,
@@ -292,6 +292,7 @@ function updateDerived(vcpu: usize): void {
   const table = cr3 & PTE_ADDRESS;
   const direct = shape == Shape.Guest && mode == MODE_4LEVEL && table < Memory.limit;
   store<u32>(vcpu + CPU_ROOT, direct ? <u32>Memory.frame(table) : 0);
+  clearTableCache(vcpu);
   updateDeny(vcpu);
 }
 

@@ -342,6 +342,63 @@ static u64 guest_loop_nested(char *vcpu, u64 gva, u32 access) {
   }
 }
 
+// --- tables in windows, by way of the table cache (assembly/x86/tables.ts) ---
+
+struct table_row {
+  u64 tag, rights, entry;
+  u32 host, level;
+};
+_Static_assert(sizeof(struct table_row) == 1 << TABLE_ROW_SHIFT && offsetof(struct table_row, host) == TABLE_HOST &&
+                   offsetof(struct table_row, level) == TABLE_LEVEL && offsetof(struct table_row, rights) == TABLE_RIGHTS,
+               "a row of the table cache is not the core's");
+struct window_row {
+  u64 key;
+  u32 host, used;
+};
+_Static_assert(sizeof(struct window_row) == 1 << WINDOW_ROW_SHIFT, "a row of the window table is not the core's");
+
+static char *find_window(u64 pa) {
+  struct window_row *rows = (struct window_row *)(M + HEADER(WINDOWS_BASE));
+  u32 count = HEADER(WINDOW_COUNT);
+  u32 index = (u32)((((pa >> 12) * 0x9e3779b97f4a7c15ull >> 32) * count) >> 32);
+  for (u32 i = 0; i < count; i++) {
+    if (rows[index].key == 0) return 0;
+    if (rows[index].key == (pa >> 12) + 1) return rows[index].host ? M + rows[index].host : 0;
+    if (++index == count) index = 0;
+  }
+  return 0;
+}
+static inline int guest_sound(u32 level, u64 common, u64 e) {
+  return (e & (PTE_P | common | guest_reserved(level, is_leaf(level, e)))) == PTE_P;
+}
+static __attribute__((noinline)) struct table_row *fill_row(char *vcpu, u64 gva, struct table_row *row) {
+  if (!canonical(gva)) return 0;
+  u64 table = AT(u64, vcpu + CPU_CR3) & PTE_ADDRESS, rights = PTE_RW | PTE_US, common = AT(u64, vcpu + CPU_RESERVED);
+  for (u32 level = 4;; level--) {
+    char *page = find_window(table);
+    if (page == 0) return 0;
+    u64 e = level == 1 ? 0 : entry_at(page, level, gva);
+    if (level != 1 && !guest_sound(level, common, e)) return 0;
+    if (level == 1 || is_leaf(level, e)) {
+      *row = (struct table_row){(gva >> TABLE_SPAN_SHIFT) + 1, rights, e, level == 1 ? (u32)(page - M) : 0, level};
+      return row;
+    }
+    rights = (rights & e & (PTE_RW | PTE_US)) | ((rights | e) & PTE_XD);
+    table = e & PTE_ADDRESS;
+  }
+}
+// The guest's dimension alone, as the question asks. `rows` and `mask` are the vCPU's part of the cache.
+static inline u64 translate_tables(char *vcpu, char *rows, u32 mask, u64 gva) {
+  struct table_row *row = (struct table_row *)(rows + (((u32)(gva >> TABLE_SPAN_SHIFT) << TABLE_ROW_SHIFT) & mask));
+  if (unlikely(row->tag != (gva >> TABLE_SPAN_SHIFT) + 1) && (row = fill_row(vcpu, gva, row)) == 0) return 0;
+  u64 rights = row->rights, e = row->entry;
+  if (likely(row->level == 1)) {
+    e = entry_at(M + row->host, 1, gva);
+    if (!guest_sound(1, AT(u64, vcpu + CPU_RESERVED), e)) return 0;
+  }
+  return make(leaf_page(row->level, e, gva), ordinary_obstacles(rights & e, rights | e, e), row->level - 1, e);
+}
+
 // --- TLB ---
 
 struct tlb_entry {
@@ -494,9 +551,10 @@ static char *translate_miss(char *vcpu, u64 gva, u32 access) {
 
 // --- the kernels of assembly/x86/measure.ts ---
 
-#define KERNEL(name, dependent, body)                                                          \
+#define KERNEL(name, dependent, body, ...)                                                     \
   static __attribute__((noinline)) u64 name(char *vcpu, u64 base, u64 mask, u32 n, u64 seed) { \
     u64 x = seed, last = 0, digest = 0;                                                        \
+    __VA_ARGS__                                                                                \
     for (u32 i = 0; i < n; i++) {                                                              \
       x ^= x << 13;                                                                            \
       x ^= x >> 7;                                                                             \
@@ -517,12 +575,25 @@ static char *translate_miss(char *vcpu, u64 gva, u32 access) {
   if (at == 0) return MEASURE_FAILED;      \
   value = AT(u64, at)
 
+// As the core: the deny mask is read once, the cache's place is a constant of the instance.
+#define TABLES_BODY                                                           \
+  u64 t = translate_tables(vcpu, rows, rows_mask, gva);                       \
+  if (t == 0 || denies(t, deny)) return MEASURE_FAILED;                       \
+  value = page_of(t)
+#define TABLES_PLACE                                                                                    \
+  u32 rows_size = HEADER(TABLE_CACHE_ENTRIES) << TABLE_ROW_SHIFT;                                       \
+  u32 rows_mask = rows_size - (1 << TABLE_ROW_SHIFT);                                                   \
+  char *rows = M + HEADER(TABLE_CACHES_BASE) + (u64)(u32)((vcpu - ACTORS) / ACTOR_SIZE) * 2 * rows_size; \
+  u64 deny = deny_of(vcpu, Access_Read) & ~(OBSTACLE_CLEAN | OBSTACLE_EPT_CLEAN);
+
 KERNEL(walk_dependent, 1, WALK_BODY(guest_fast))
 KERNEL(walk_independent, 0, WALK_BODY(guest_fast))
 KERNEL(nested_dependent, 1, WALK_BODY(guest_fast_nested))
 KERNEL(nested_independent, 0, WALK_BODY(guest_fast_nested))
 KERNEL(tlb_dependent, 1, TLB_BODY)
 KERNEL(tlb_independent, 0, TLB_BODY)
+KERNEL(tables_dependent, 1, TABLES_BODY, TABLES_PLACE)
+KERNEL(tables_independent, 0, TABLES_BODY, TABLES_PLACE)
 
 static u64 measure(u32 what, int dependent, char *vcpu, u64 base, u32 pages, u32 n, u64 seed) {
   u64 mask = (u64)pages - 1;
@@ -531,6 +602,8 @@ static u64 measure(u32 what, int dependent, char *vcpu, u64 base, u32 pages, u32
       return dependent ? walk_dependent(vcpu, base, mask, n, seed) : walk_independent(vcpu, base, mask, n, seed);
     case Measure_NestedWalk:
       return dependent ? nested_dependent(vcpu, base, mask, n, seed) : nested_independent(vcpu, base, mask, n, seed);
+    case Measure_Tables:
+      return dependent ? tables_dependent(vcpu, base, mask, n, seed) : tables_independent(vcpu, base, mask, n, seed);
     default:
       return dependent ? tlb_dependent(vcpu, base, mask, n, seed) : tlb_independent(vcpu, base, mask, n, seed);
   }

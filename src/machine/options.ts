@@ -54,9 +54,12 @@ export interface TlbGeometry {
 
 /** Where the core comes from, and what it runs in. */
 export interface ModuleOptions {
-  /** Default "release". "lab" may leave rules out and has `machine.lab`; it is slower. */
+  /**
+   * Default "release". "lab" may leave rules out and has `machine.lab`; it is slower. "embed" is for one thread, and for pages
+   * without cross-origin isolation: what would have to wait for another thread is `CORE_TRAP`.
+   */
   readonly module?: ModuleSource;
-  /** A shared memory of the embedder's, zero and with `maximum` at most 65,536 pages. Default: a new one. */
+  /** A memory of the embedder's, zero, with `maximum` at most 65,536 pages, and shared unless the module is "embed". Default: a new one. */
   readonly memory?: WasmMemory;
   /** Answers to what a lab module asks its host (orderings, choices, notes). Ignored by a release module. */
   readonly labImports?: LabImports;
