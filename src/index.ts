@@ -99,7 +99,7 @@ export {
 } from "./machine/translation.js";
 export {
   type InstructionResult,
-  type NestedPaging,
+  type NestedPaging as ProcessorNesting,
   type Processor,
   type ProcessorRegister,
 } from "./machine/processor.js";
