@@ -124,6 +124,21 @@ export default tseslint.config(
     "trace reads files: it knows only errors",
   ),
   layer(
+    "src/images/**",
+    "\\.\\./(core|machine|workers|measure|report|cli|trace|explore|invariants|scenarios|verify|walker|inspect)/|piscina|commander",
+    "images reads files: it knows only errors",
+  ),
+  {
+    files: ["src/images/**"],
+    ignores: ["src/images/{open,file,unpack}.ts"],
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        { patterns: [{ regex: "^node:", message: "Bytes are read in browsers too; files, in open.ts." }] },
+      ],
+    },
+  },
+  layer(
     "src/measure/**",
     "\\.\\./(cli|explore|invariants|scenarios|verify)/|commander",
     "measure knows no command line",
