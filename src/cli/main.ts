@@ -8,6 +8,7 @@ import { addClaims } from "./claims.js";
 import { addDoctor } from "./doctor.js";
 import { addExplore } from "./explore.js";
 import { ExitCode, reportFailure } from "./exit.js";
+import { addInfo } from "./info.js";
 import { addRules } from "./rules.js";
 import { guardStandardStreams } from "./stdout.js";
 
@@ -45,6 +46,7 @@ addExplore(program);
 addRules(program);
 addBench(program);
 addDoctor(program);
+addInfo(program);
 
 try {
   await program.parseAsync();
