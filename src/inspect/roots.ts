@@ -133,8 +133,8 @@ function judge(
   return withoutTablesBelow(tables, candidates.sort(byRank), hinted);
 }
 
-function hintedPfns({ cr3s = [], kernelRoot }: RootHints): ReadonlySet<number> {
-  const all = [...cr3s.map(({ cr3 }) => cr3), ...(kernelRoot == null ? [] : [kernelRoot])];
+function hintedPfns({ cr3s = [], kernelRoot = null }: RootHints): ReadonlySet<number> {
+  const all = [...cr3s.map(({ cr3 }) => cr3), ...(kernelRoot === null ? [] : [kernelRoot])];
   return new Set(all.map(pfnOfCr3));
 }
 
@@ -193,7 +193,8 @@ function support(
 ): void {
   const { evidence, pfn, cpus } = candidate;
   if (cpus.length > 0) evidence.push({ points: 1000 - cpus[0]!, says: `CR3 of CPU ${cpus.join(", ")}` });
-  if (hints.kernelRoot != null && pfnOfCr3(hints.kernelRoot) === pfn)
+  const { kernelRoot = null } = hints;
+  if (kernelRoot !== null && pfnOfCr3(kernelRoot) === pfn)
     evidence.push({ points: 200, says: "the kernel's root by VMCOREINFO" });
   const itself = recursiveSlot(candidate);
   if (itself >= 0)
