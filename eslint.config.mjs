@@ -82,8 +82,13 @@ export default tseslint.config(
   layer("assembly/kvm/**", "\\.\\./(guest|drive|abi)/", "KVM does not know its guests"),
   layer("assembly/guest/**", "\\.\\./(host|drive|abi)/", "a guest kernel knows its vCPU, not the host"),
   layer(
+    "src/walker/**",
+    "\\.\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify|inline)/|images/(?!types\\.js)|piscina|commander",
+    "the walker is for any embedder: it knows memory by pages, not files",
+  ),
+  layer(
     "src/core/**",
-    "\\.\\./(machine|workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/",
+    "\\.\\./(machine|walker|workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/",
     "core knows only the module",
   ),
   layer(

@@ -113,3 +113,26 @@ export {
   type WritableRegisterName,
 } from "./machine/vcpu.js";
 export { type Width } from "./machine/width.js";
+export {
+  MAPPING_WORDS,
+  MappingBits,
+  MappingColumn,
+  mappingOf,
+  type Mapping,
+  type MappingBlock,
+  type NestedMapping,
+} from "./walker/mapping.js";
+export { type PhysicalMemory, type WalkableMemory } from "./walker/memory.js";
+export {
+  PageWalker,
+  type ScanEnd,
+  type ScanOptions,
+  type WalkOptions,
+  type WalkerOptions,
+} from "./walker/page-walker.js";
+export {
+  registersOf,
+  type LoadedRegisters,
+  type NestedPaging,
+  type WalkerRegisters,
+} from "./walker/registers.js";

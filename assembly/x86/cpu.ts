@@ -74,7 +74,7 @@ import {
   RFLAGS_AC,
   RFLAGS_FIXED,
 } from "./bits";
-import { Memory } from "./memory";
+import { Memory, clearTableCache } from "./memory";
 import { MODE_4LEVEL, MODE_5LEVEL, MODE_NONE } from "./modes";
 import {
   OBSTACLE_CLEAN,
@@ -205,6 +205,7 @@ function updateDerived(vcpu: usize): void {
   const nested = eptp & PTE_ADDRESS;
   store<u32>(vcpu + CPU_NESTED_ROOT, eptp && nested < Memory.limit ? <u32>Memory.frame(nested) : 0);
   store<u64>(vcpu + CPU_DENY_TABLE, denyNested(vcpu, eptp & EPTP_AD ? 3 : 1));
+  clearTableCache(vcpu);
   updateDeny(vcpu);
 }
 

@@ -314,6 +314,11 @@ class TableEntry {
   }
 }
 
+/** Address of an entry of the guest's tables that a quiet walk reads, through EPT if there is one; 0 and the record. */
+export function locateTableEntry(policy: Policy, vcpu: usize, pa: u64): usize {
+  return TableEntry.locate(policy, vcpu, pa, false, false, false);
+}
+
 /** A page of the guest's tables, found by way of the walk cache. */
 class TablePage {
   /** Where it lies in this memory; 0 unless EPT lets it be read as a table, with nothing to set. */

@@ -58,6 +58,11 @@ export const ABI = {
   windowFind: signature(["u64"], "u32"),
   windowClear: signature([], "void"),
   measureWalk: signature(["u32", "u32", "bool", "u64", "u32", "u32", "u64"], "u64"),
+  // walk
+  windowAbsent: signature(["u64"], "void"),
+  translateTablesBatch: signature(["u32", "u32", "u32", "u32"], "u64"),
+  scanStart: signature(["u32", "u64", "u64", "u32"], "void"),
+  scanNext: signature(["u32", "u32"], "u32"),
   // host
   hostMmap: signature(["u32", "u64", "u64", "u32", "u32"], "u64"),
   hostMunmap: signature(["u32", "u64", "u64"], "u32"),

@@ -215,7 +215,7 @@ export const FIELDS = {
     ],
   },
   Header: {
-    size: 176,
+    size: 184,
     fields: [
       { name: "magic", offset: 0, size: 4 },
       { name: "abiVersion", offset: 4, size: 4 },
@@ -257,6 +257,8 @@ export const FIELDS = {
       { name: "fileMax", offset: 164, size: 4 },
       { name: "filePages", offset: 168, size: 4 },
       { name: "filesBase", offset: 172, size: 4 },
+      { name: "tableCacheEntries", offset: 176, size: 4 },
+      { name: "tableCachesBase", offset: 180, size: 4 },
     ],
   },
   Integrity: {
@@ -362,6 +364,37 @@ export const FIELDS = {
       { name: "deferredCount", offset: 36, size: 4 },
     ],
   },
+  Scan: {
+    size: 96,
+    fields: [
+      { name: "next", offset: 0, size: 8 },
+      { name: "last", offset: 8, size: 8 },
+      { name: "entries", offset: 16, size: 8 },
+      { name: "gva", offset: 24, size: 8 },
+      { name: "gpa", offset: 32, size: 8 },
+      { name: "hpa", offset: 40, size: 8 },
+      { name: "length", offset: 48, size: 8 },
+      { name: "entry", offset: 56, size: 8 },
+      { name: "effective", offset: 64, size: 8 },
+      { name: "budget", offset: 72, size: 4 },
+      { name: "fold", offset: 76, size: 4 },
+      { name: "done", offset: 80, size: 4 },
+      { name: "rows", offset: 84, size: 4 },
+      { name: "rowMax", offset: 88, size: 4 },
+      { name: "wanted", offset: 92, size: 4 },
+    ],
+  },
+  ScanRow: {
+    size: 48,
+    fields: [
+      { name: "gva", offset: 0, size: 8 },
+      { name: "gpa", offset: 8, size: 8 },
+      { name: "hpa", offset: 16, size: 8 },
+      { name: "length", offset: 24, size: 8 },
+      { name: "entry", offset: 32, size: 8 },
+      { name: "effective", offset: 40, size: 8 },
+    ],
+  },
   Slot: {
     size: 32,
     fields: [
@@ -378,6 +411,16 @@ export const FIELDS = {
       { name: "maxEnd", offset: 0, size: 8 },
       { name: "position", offset: 8, size: 4 },
       { name: "pad", offset: 12, size: 4 },
+    ],
+  },
+  TableRow: {
+    size: 32,
+    fields: [
+      { name: "tag", offset: 0, size: 8 },
+      { name: "rights", offset: 8, size: 8 },
+      { name: "entry", offset: 16, size: 8 },
+      { name: "host", offset: 24, size: 4 },
+      { name: "level", offset: 28, size: 4 },
     ],
   },
   TlbEntry: {

@@ -1,6 +1,7 @@
 // Generated from assembly/ by `npm run build:core -- --write`; the build fails where it differs. Do not edit.
 
 export const ABI_VERSION = 1;
+export const ACCESS_ANY = 255;
 export const ACCESS_COUNT = 8;
 export const ACTOR_CONTROL = 0;
 export const ACTOR_CPU = 256;
@@ -187,6 +188,8 @@ export const HEADER_OFFSET_SIZE = 0x1008;
 export const HEADER_OFFSET_SLOTS_BASE = 0x1058;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
+export const HEADER_OFFSET_TABLE_CACHES_BASE = 0x10b4;
+export const HEADER_OFFSET_TABLE_CACHE_ENTRIES = 0x10b0;
 export const HEADER_OFFSET_TLBS_BASE = 0x1060;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
@@ -342,6 +345,27 @@ export const REFCOUNT_LIMIT_DEFAULT = 0x7fff0000;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
 export const RULE_COUNT = 53;
+export const SCAN_BUDGET = 0x40000;
+export const SCAN_ENTRIES = 16;
+export const SCAN_GAP = 0x10n;
+export const SCAN_NESTED_FAULT = 0x8n;
+export const SCAN_NESTED_GAP = 0x20n;
+export const SCAN_NESTED_RIGHTS_SHIFT = 0x18n;
+export const SCAN_NESTED_SHIFT_SHIFT = 0x10n;
+export const SCAN_NEXT = 0;
+export const SCAN_OPEN_GVA = 24;
+export const SCAN_OPEN_LENGTH = 48;
+export const SCAN_ROWS = 640;
+export const SCAN_ROW_COUNT = 84;
+export const SCAN_ROW_SIZE = 48;
+export const SCAN_SHIFT_SHIFT = 0x8n;
+export const SCAN_SIZE = 128;
+export const SCAN_USER = 0x2n;
+export const SCAN_WANTED = 128;
+export const SCAN_WANTED_COUNT = 92;
+export const SCAN_WANTED_MAX = 64;
+export const SCAN_WRITABLE = 0x1n;
+export const SCAN_XD = 0x4n;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
 export const SLOT_OFFSET_BASE_GFN = 0;
@@ -365,6 +389,13 @@ export const SPTE_SHADOW_PRESENT = 0x800n;
 export const SPTE_W = 0x2n;
 export const SPTE_X = 0x4n;
 export const STAT_COUNT = 64;
+export const TABLE_ENTRY = 16;
+export const TABLE_HOST = 24;
+export const TABLE_LEVEL = 28;
+export const TABLE_RIGHTS = 8;
+export const TABLE_ROW_SHIFT = 5;
+export const TABLE_SPAN_SHIFT = 21;
+export const TABLE_TAG = 0;
 export const TLB_ADDEND = 24;
 export const TLB_CONTEXT = 8;
 export const TLB_CONTEXT_EP4TA = 0xfffffffff0000000n;
@@ -463,6 +494,7 @@ export type Barrier = (typeof Barrier)[keyof typeof Barrier];
 export const Build = {
   Release: 0,
   Lab: 1,
+  Embed: 2,
 } as const;
 export type Build = (typeof Build)[keyof typeof Build];
 
@@ -522,6 +554,13 @@ export const Flush = {
   Ept: 3,
 } as const;
 export type Flush = (typeof Flush)[keyof typeof Flush];
+
+export const Fold = {
+  None: 0,
+  Physical: 1,
+  Rights: 2,
+} as const;
+export type Fold = (typeof Fold)[keyof typeof Fold];
 
 export const FollFlag = {
   Write: 1,
@@ -627,6 +666,7 @@ export const Measure = {
   Walk: 0,
   NestedWalk: 1,
   TlbLoad: 2,
+  Tables: 3,
 } as const;
 export type Measure = (typeof Measure)[keyof typeof Measure];
 
@@ -845,6 +885,13 @@ export const Rule = {
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 
+export const ScanResult = {
+  Done: 0,
+  More: 1,
+  Missing: 2,
+} as const;
+export type ScanResult = (typeof ScanResult)[keyof typeof ScanResult];
+
 export const Shape = {
   None: 0,
   Guest: 1,
@@ -935,6 +982,7 @@ export const Trap = {
   DoubleFree: 16,
   GatherOverflow: 17,
   GetOfFreePage: 18,
+  WouldWait: 19,
 } as const;
 export type Trap = (typeof Trap)[keyof typeof Trap];
 

@@ -195,7 +195,7 @@ export class WalkRecord {
   readonly #view: DataView;
   readonly #block: number;
 
-  constructor(state: MachineState, vcpu: number) {
+  constructor(state: Pick<MachineState, "view" | "actorBlock">, vcpu: number) {
     this.#view = state.view;
     this.#block = state.actorBlock(vcpu);
   }
