@@ -10,10 +10,13 @@ export function addSearchOptions(command: Command): Command {
     .option("--thorough", "read what seems to be a hole as well (images of 8 GiB and more)");
 }
 
-/** Which tables are walked. */
-export function addTargetOptions(command: Command): Command {
+/** Which tables are walked; `otherwise` says which are if none are named. */
+export function addTargetOptions(
+  command: Command,
+  otherwise = "the CR3 of CPU 0, else the best root that a search finds",
+): Command {
   command
-    .optionsGroup("Which tables (default: the CR3 of CPU 0, else the best root that a search finds):")
+    .optionsGroup(`Which tables (default: ${otherwise}):`)
     .option("--cr3 <address>", "root: physical address, or a CR3 with its flags")
     .option("--cpu <n>", "root and control registers of this CPU's note")
     .option("--levels <n>", "levels of the tables, 4 or 5 (default: by CR4.LA57, VMCOREINFO, or the tables)")

@@ -5,12 +5,17 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addBench } from "./bench.js";
 import { addClaims } from "./claims.js";
+import { addDiff } from "./diff.js";
 import { addDoctor } from "./doctor.js";
 import { addExplore } from "./explore.js";
 import { ExitCode, reportFailure } from "./exit.js";
 import { addInfo } from "./info.js";
+import { addMaps } from "./maps.js";
+import { addRead } from "./read.js";
+import { addRmap } from "./rmap.js";
 import { addRules } from "./rules.js";
 import { guardStandardStreams } from "./stdout.js";
+import { addWalk } from "./walk.js";
 
 guardStandardStreams();
 
@@ -47,6 +52,11 @@ addRules(program);
 addBench(program);
 addDoctor(program);
 addInfo(program);
+addWalk(program);
+addMaps(program);
+addRead(program);
+addRmap(program);
+addDiff(program);
 
 try {
   await program.parseAsync();

@@ -34,6 +34,12 @@ export class ByteWriter {
     }
   }
 
+  /** A text with any characters, as UTF-8: slower. */
+  utf8(text: string): void {
+    this.flush();
+    this.#sink(new TextEncoder().encode(text));
+  }
+
   /** Sixteen hexadecimal digits of a number in two words. */
   hex16(low: number, high: number): void {
     this.#room();

@@ -57,7 +57,7 @@ export interface TargetRegisters {
   readonly cr4: bigint;
   readonly efer: bigint;
   readonly rflags?: bigint;
-  readonly pkru?: number;
+  readonly pkru?: bigint;
   readonly maxphyaddr: number;
   readonly nested: NestedTables | null;
 }
@@ -368,7 +368,7 @@ function assemble(options: TargetOptions, { cr3, levels, note, origin, nested, r
       cr3,
       cr4: ((isLive ? note.cr4 : DEFAULT_CR4) & ~CR4_LA57) | CR4_PAE | la57,
       efer: efer.value,
-      ...(options.pkru === undefined ? {} : { pkru: Number(options.pkru) }),
+      ...(options.pkru === undefined ? {} : { pkru: options.pkru }),
       maxphyaddr: options.maxphyaddr ?? 52,
       nested,
     },
