@@ -5,7 +5,7 @@ import { renderTable } from "../report/table.js";
 import { formatCount, formatCounted } from "../report/units.js";
 import { hex, hex16 } from "./address-text.js";
 import { document } from "./json.js";
-import { leafFlagsText, PAGE_TEXTS, pageNumber, rightsText, ROW_WORDS } from "./mapping-rows.js";
+import { leafFlagsText, PAGE_TEXTS, pageNumber, rightsText } from "./mapping-rows.js";
 import { writeRows } from "./maps.js";
 import { type Target } from "./target.js";
 import { remarksOf, rootInWords, targetJson } from "./walk.js";
