@@ -47,8 +47,10 @@ export {
   type Interrupted,
   type Missing,
   type MmioExit,
+  type NestedPageFault,
   type PageFault,
   type PageFaultBits,
+  type PmlFull,
   type StackFault,
 } from "./machine/access-result.js";
 export { type GuestMemory } from "./machine/guest-memory.js";
@@ -122,7 +124,8 @@ export {
   type MappingBlock,
   type NestedMapping,
 } from "./walker/mapping.js";
-export { type PhysicalMemory, type WalkableMemory } from "./walker/memory.js";
+export { type PhysicalMemory } from "./images/types.js";
+export { type WalkableMemory } from "./walker/memory.js";
 export {
   PageWalker,
   type ScanEnd,

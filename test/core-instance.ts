@@ -90,6 +90,7 @@ export interface RecordedStep {
 /** The record of a walk. */
 export interface RecordedWalk {
   outcome: number;
+  /** #PF error code, exit qualification, or EXITINFO1. */
   error: number;
   gva: bigint;
   gpa: bigint;
@@ -166,7 +167,7 @@ export class CoreInstance {
     }
     return {
       outcome: this.view.getUint32(at + layout.WALK_OUTCOME, true),
-      error: this.view.getUint32(at + layout.WALK_ERROR, true),
+      error: Number(this.view.getBigUint64(at + layout.WALK_ERROR, true)),
       gva: this.view.getBigUint64(at + layout.WALK_GVA, true),
       gpa: this.view.getBigUint64(at + layout.WALK_GPA, true),
       pa: this.view.getBigUint64(at + layout.WALK_PA, true),

@@ -4,7 +4,7 @@ import { ACTOR_FAULT } from "../layout/actor";
 import { Register, RegisterWrite } from "../layout/cpu";
 import { Fault } from "../layout/fault";
 import { Map } from "../layout/map";
-import { Access, Outcome, WALK_OUTCOME } from "../layout/walk";
+import { Access, Outcome, WALK_ERROR, WALK_OUTCOME } from "../layout/walk";
 import { beginRun, endRun } from "../kvm/vcpu";
 import { loadEptp, readRegister, resetCpu, writeRegister } from "../x86/cpu";
 import { Measure, measure } from "../x86/measure";
@@ -70,7 +70,7 @@ export function translateInWindows(vcpu: u32, gva: u64, access: Access, effects:
   return translateWindows(Map.actor(vcpu), gva, access, effects);
 }
 
-/** Set in a result of `translateBatch` that is no address: the `Outcome` is in bits 7:0, `Walk.error` in 47:16. */
+/** Set in a result of `translateBatch` that is no address: the `Outcome` is in bits 7:0, `Walk.error` in 62:16. */
 export const BATCH_FAILED: u64 = 1 << 63;
 
 /**
@@ -92,7 +92,7 @@ export function translateBatch(vcpu: u32, count: u32, access: Access): u32 {
       at,
       host
         ? <u64>(host - Map.frame(0))
-        : BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | ((<u64>load<u32>(actor + WALK_OUTCOME, 4)) << 16),
+        : BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | (load<u64>(actor + WALK_ERROR) << 16),
     );
   }
   Managed.end(actor);

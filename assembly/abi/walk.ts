@@ -3,7 +3,7 @@
 
 import { Map } from "../layout/map";
 import { Fold, ScanResult } from "../layout/scan";
-import { Access, Outcome, WALK_ERROR, WALK_OUTCOME, WALK_PA } from "../layout/walk";
+import { Access, Outcome, WALK_ERROR, WALK_PA } from "../layout/walk";
 import { isAbsent, markAbsent } from "../x86/memory";
 import { Translation } from "../x86/rights";
 import { continueScan, startScan } from "../x86/scan";
@@ -46,8 +46,7 @@ export function translateTablesBatch(vcpu: u32, first: u32, count: u32, access: 
     const pa = load<u64>(actor + WALK_PA);
     if (outcome == Outcome.Missing && !isAbsent(pa)) break;
     if (outcome == Outcome.Ok) translated++;
-    const failed =
-      BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | ((<u64>load<u32>(actor + WALK_ERROR)) << 16);
+    const failed = BATCH_FAILED | (<u64>outcome) | (load<u64>(actor + WALK_ERROR) << 16);
     store<u64>(at, outcome == Outcome.Ok ? pa : failed);
   }
   return (translated << 32) | i;

@@ -11,16 +11,24 @@ import {
   CPU_DENY_TABLE,
   CPU_EFER,
   CPU_EPTP,
+  CPU_EPT_VPID_CAP,
   CPU_MODE,
+  CPU_NCR3,
+  CPU_NESTED_CONTROL,
+  CPU_NESTED_MODE,
   CPU_NESTED_RESERVED,
   CPU_NESTED_ROOT,
   CPU_NESTED_TEST,
   CPU_NO_WALK_CACHE,
+  CPU_NPT_ROOT,
   CPU_PKRS,
   CPU_PKRU,
+  CPU_PML_ADDRESS,
+  CPU_PML_INDEX,
   CPU_RESERVED,
   CPU_RFLAGS,
   CPU_ROOT,
+  CPU_SECONDARY_CONTROLS,
   CPU_SHAPE,
   CPU_TEST,
   CPU_TLB_BASE,
@@ -36,7 +44,12 @@ import {
 } from "../layout/cpu";
 import { HEADER_BASE, Header, MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
-import { TLB_CONTEXT_EP4TA_SHIFT, TLB_CONTEXT_VPID_SHIFT, TLB_ENTRY_SHIFT } from "../layout/tlb";
+import {
+  TLB_CONTEXT_EP4TA,
+  TLB_CONTEXT_EP4TA_SHIFT,
+  TLB_CONTEXT_VPID_SHIFT,
+  TLB_ENTRY_SHIFT,
+} from "../layout/tlb";
 import { ACCESS_COUNT, Access } from "../layout/walk";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
 import {
@@ -65,29 +78,46 @@ import {
   EPTP_LEVELS,
   EPTP_MEMTYPE,
   EPTP_WB_4LEVEL,
+  EPTP_WB_5LEVEL,
   EPT_A,
+  EPT_CAP_5LEVEL,
+  EPT_CAP_ADVANCED,
+  EPT_CAP_EXECUTE_ONLY,
+  EPT_VIOLATION_READ,
+  EPT_VIOLATION_WRITE,
   EPT_R,
+  NP_ENABLE,
   PTE_A,
   PTE_ADDRESS,
   PTE_P,
   PTE_XD,
   RFLAGS_AC,
   RFLAGS_FIXED,
+  SECONDARY_MBEC,
+  SECONDARY_PML,
 } from "./bits";
 import { Memory, clearTableCache } from "./memory";
-import { MODE_4LEVEL, MODE_5LEVEL, MODE_NONE } from "./modes";
+import {
+  MODE_4LEVEL,
+  MODE_5LEVEL,
+  MODE_EPT4,
+  MODE_EPT5,
+  MODE_NONE,
+  MODE_NPT4,
+  MODE_NPT5,
+  Mode,
+} from "./modes";
 import {
   OBSTACLE_CLEAN,
   OBSTACLE_EPT_CLEAN,
-  OBSTACLE_EPT_NO_FETCH,
   OBSTACLE_EPT_NO_READ,
-  OBSTACLE_EPT_NO_WRITE,
   OBSTACLE_READ_ONLY,
   OBSTACLE_SUPERVISOR,
   OBSTACLE_SUPERVISOR_KEYS,
   OBSTACLE_USER,
   OBSTACLE_USER_KEYS,
   OBSTACLE_XD,
+  Obstacles,
 } from "./rights";
 import { tlbDropTablePages, tlbFlushAll, tlbFlushNonGlobal, tlbFlushPcid } from "./tlb";
 import { Kind } from "./walk";
@@ -118,6 +148,12 @@ export function resetCpu(vcpu: usize): void {
   store<u32>(vcpu + CPU_PKRS, 0);
   store<u64>(vcpu + CPU_EPTP, 0);
   store<u32>(vcpu + CPU_VPID, 0);
+  store<u32>(vcpu + CPU_NESTED_CONTROL, 0);
+  store<u64>(vcpu + CPU_NCR3, 0);
+  store<u32>(vcpu + CPU_SECONDARY_CONTROLS, 0);
+  store<u64>(vcpu + CPU_PML_ADDRESS, 0);
+  store<u32>(vcpu + CPU_PML_INDEX, 0);
+  store<u64>(vcpu + CPU_EPT_VPID_CAP, EPT_CAP_EXECUTE_ONLY | EPT_CAP_5LEVEL);
   const base = <u32>Map.tlb(vcpu);
   const small = h.tlbEntries << TLB_ENTRY_SHIFT;
   store<u32>(vcpu + CPU_TLB_BASE, base);
@@ -169,14 +205,44 @@ function denyGuest(vcpu: usize, access: Access): u64 {
   return deny;
 }
 
-/** Obstacles of EPT that stop an access needing these rights. */
+/** Nested tables keep accessed and dirty flags: those of AMD always, EPT if it is told to. */
+function keepsNestedFlags(vcpu: usize): bool {
+  return !Mode.ept(load<u32>(vcpu + CPU_NESTED_MODE)) || (load<u64>(vcpu + CPU_EPTP) & EPTP_AD) != 0;
+}
+
+/** Obstacles of the nested tables that stop an access needing these rights: R, W and X of EPT. */
 function denyNested(vcpu: usize, bits: u32): u64 {
-  let deny: u64 = 0;
-  if (bits & 1) deny |= OBSTACLE_EPT_NO_READ;
-  if (bits & 2) deny |= OBSTACLE_EPT_NO_WRITE;
-  if (bits & 4) deny |= OBSTACLE_EPT_NO_FETCH;
-  if (bits & 2 && load<u64>(vcpu + CPU_EPTP) & EPTP_AD) deny |= OBSTACLE_EPT_CLEAN;
-  return deny;
+  // Every access counts as one of user mode to AMD's tables.
+  const asUser = Mode.asUser(load<u32>(vcpu + CPU_NESTED_MODE));
+  const deny = Obstacles.nestedDeny(bits) | (asUser ? OBSTACLE_EPT_NO_READ : 0);
+  return bits & EPT_VIOLATION_WRITE && keepsNestedFlags(vcpu) ? deny | OBSTACLE_EPT_CLEAN : deny;
+}
+
+/** Mode of the nested dimension. */
+function nestedModeOf(eptp: u64, control: u32): u32 {
+  if (eptp) return (eptp & EPTP_LEVELS) == (EPTP_WB_5LEVEL & EPTP_LEVELS) ? MODE_EPT5 : MODE_EPT4;
+  if (control & (<u32>NP_ENABLE)) return control & (<u32>CR4_LA57) ? MODE_NPT5 : MODE_NPT4;
+  return MODE_NONE;
+}
+
+/** What follows from the registers of the nested dimension; `beyond` are the address bits above MAXPHYADDR. */
+function updateNested(vcpu: usize, beyond: u64): void {
+  const eptp = load<u64>(vcpu + CPU_EPTP);
+  const control = load<u32>(vcpu + CPU_NESTED_CONTROL);
+  const mode = nestedModeOf(eptp, control);
+  const ept = Mode.ept(mode);
+  store<u32>(vcpu + CPU_NESTED_MODE, mode);
+  const reserved = ept || control & (<u32>EFER_NXE) ? beyond : beyond | PTE_XD;
+  store<u64>(vcpu + CPU_NESTED_RESERVED, reserved);
+  const flags = ept ? EPT_R | (eptp & EPTP_AD ? EPT_A : 0) : PTE_P | PTE_A;
+  store<u64>(vcpu + CPU_NESTED_TEST, reserved | flags);
+  const table = (ept ? eptp : load<u64>(vcpu + CPU_NCR3)) & PTE_ADDRESS;
+  const root = table < Memory.limit ? <u32>Memory.frame(table) : 0;
+  const modeBased = (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_MBEC)) != 0;
+  store<u32>(vcpu + CPU_NESTED_ROOT, mode == MODE_EPT4 && !modeBased ? root : 0);
+  store<u32>(vcpu + CPU_NPT_ROOT, mode == MODE_NPT4 ? root : 0);
+  const write = keepsNestedFlags(vcpu) ? EPT_VIOLATION_WRITE : 0;
+  store<u64>(vcpu + CPU_DENY_TABLE, denyNested(vcpu, EPT_VIOLATION_READ | write));
 }
 
 /** Computes all that follows from the registers. To be called after any of them has changed. */
@@ -184,27 +250,26 @@ function updateDerived(vcpu: usize): void {
   const eptp = load<u64>(vcpu + CPU_EPTP);
   const cr3 = load<u64>(vcpu + CPU_CR3);
   const paging = Has.cr0(vcpu, CR0_PG);
-  const shape = (paging ? Shape.Guest : Shape.None) | (eptp ? Shape.Ept : Shape.None);
+  const beyond = PTE_ADDRESS & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
+  updateNested(vcpu, beyond);
+  const nested = load<u32>(vcpu + CPU_NESTED_MODE);
+  const shape = (paging ? Shape.Guest : Shape.None) | (nested != MODE_NONE ? Shape.Nested : Shape.None);
   const mode = !paging ? MODE_NONE : Has.cr4(vcpu, CR4_LA57) ? MODE_5LEVEL : MODE_4LEVEL;
   store<u32>(vcpu + CPU_SHAPE, shape);
   store<u32>(vcpu + CPU_MODE, mode);
   const pcid = Has.cr4(vcpu, CR4_PCIDE) ? cr3 & CR3_PCID : 0;
   const vpid = (<u64>load<u32>(vcpu + CPU_VPID)) << TLB_CONTEXT_VPID_SHIFT;
-  store<u64>(vcpu + CPU_CONTEXT, pcid | vpid | ((eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT));
+  // AMD's entries bear the ASID alone: a change of nCR3 does not part them (APM vol. 2 15.16).
+  const ep4ta = Mode.asUser(nested) ? TLB_CONTEXT_EP4TA : (eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT;
+  store<u64>(vcpu + CPU_CONTEXT, pcid | vpid | ep4ta);
 
-  const beyond = PTE_ADDRESS & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
   const reserved = beyond | (Has.efer(vcpu, EFER_NXE) ? 0 : PTE_XD);
   store<u64>(vcpu + CPU_RESERVED, reserved);
   store<u64>(vcpu + CPU_TEST, reserved | PTE_P | PTE_A);
-  store<u64>(vcpu + CPU_NESTED_RESERVED, beyond);
-  store<u64>(vcpu + CPU_NESTED_TEST, beyond | EPT_R | (eptp & EPTP_AD ? EPT_A : 0));
 
   const table = cr3 & PTE_ADDRESS;
   const direct = shape == Shape.Guest && mode == MODE_4LEVEL && table < Memory.limit;
   store<u32>(vcpu + CPU_ROOT, direct ? <u32>Memory.frame(table) : 0);
-  const nested = eptp & PTE_ADDRESS;
-  store<u32>(vcpu + CPU_NESTED_ROOT, eptp && nested < Memory.limit ? <u32>Memory.frame(nested) : 0);
-  store<u64>(vcpu + CPU_DENY_TABLE, denyNested(vcpu, eptp & EPTP_AD ? 3 : 1));
   clearTableCache(vcpu);
   updateDeny(vcpu);
 }
@@ -215,7 +280,7 @@ function updateDeny(vcpu: usize): void {
   for (let access: u32 = 0; access < ACCESS_COUNT; access++) {
     let deny: u64 = 0;
     if (shape & Shape.Guest) deny |= denyGuest(vcpu, access);
-    if (shape & Shape.Ept) deny |= denyNested(vcpu, Kind.nested(access));
+    if (shape & Shape.Nested) deny |= denyNested(vcpu, Kind.nested(access));
     store<u64>(vcpu + CPU_DENY + ((<usize>access) << 3), deny);
   }
 }
@@ -276,17 +341,64 @@ function writeEfer(vcpu: usize, value: u64): RegisterWrite {
   return RegisterWrite.Ok;
 }
 
+/** True if `value` has bits that no physical address has. */
+function isBeyond(value: u64): bool {
+  return (value & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr)) != 0;
+}
+
 /** The EPT pointer of the VMCS, 0 for none: checked as VM entry checks it (27.2.1.1). Flushes nothing. */
 function writeEptp(vcpu: usize, value: u64): RegisterWrite {
   if (value) {
+    if (load<u32>(vcpu + CPU_NESTED_CONTROL) & (<u32>NP_ENABLE)) return RegisterWrite.Unsupported;
     const type = value & EPTP_MEMTYPE;
-    const levels = (value & EPTP_LEVELS) >> 3;
-    const reserved = 0xf80 | (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
-    if ((type != 0 && type != 6) || levels != 3 || value & reserved) return RegisterWrite.GeneralProtection;
+    const levels = value & EPTP_LEVELS;
+    const five = (load<u64>(vcpu + CPU_EPT_VPID_CAP) & EPT_CAP_5LEVEL) != 0;
+    const known =
+      levels == (EPTP_WB_4LEVEL & EPTP_LEVELS) || (five && levels == (EPTP_WB_5LEVEL & EPTP_LEVELS));
+    if ((type != 0 && type != 6) || !known || value & 0xf80 || isBeyond(value)) {
+      return RegisterWrite.GeneralProtection;
+    }
   }
   // Rows of the walk cache do not say which EPT they come from.
   if (value != load<u64>(vcpu + CPU_EPTP)) tlbDropTablePages(vcpu);
   store<u64>(vcpu + CPU_EPTP, value);
+  return RegisterWrite.Ok;
+}
+
+/** AMD nested paging, on or off, and what of the host's registers its tables are walked with. Flushes nothing. */
+function writeNestedControl(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~(NP_ENABLE | EFER_NXE | CR4_LA57)) return RegisterWrite.GeneralProtection;
+  if (value & NP_ENABLE && load<u64>(vcpu + CPU_EPTP)) return RegisterWrite.Unsupported;
+  if (value != load<u32>(vcpu + CPU_NESTED_CONTROL)) tlbDropTablePages(vcpu);
+  store<u32>(vcpu + CPU_NESTED_CONTROL, <u32>value);
+  return RegisterWrite.Ok;
+}
+
+/** nCR3 of the VMCB. Flushes nothing; the rows of the walk cache do not say which tables they come from. */
+function writeNcr3(vcpu: usize, value: u64): RegisterWrite {
+  if (isBeyond(value)) return RegisterWrite.GeneralProtection;
+  if (value != load<u64>(vcpu + CPU_NCR3)) tlbDropTablePages(vcpu);
+  store<u64>(vcpu + CPU_NCR3, value);
+  return RegisterWrite.Ok;
+}
+
+/** The secondary controls that concern translation: checked as VM entry checks them. Flushes nothing. */
+function writeSecondaryControls(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~(SECONDARY_PML | SECONDARY_MBEC)) return RegisterWrite.GeneralProtection;
+  store<u32>(vcpu + CPU_SECONDARY_CONTROLS, <u32>value);
+  return RegisterWrite.Ok;
+}
+
+function writePmlAddress(vcpu: usize, value: u64): RegisterWrite {
+  if (value & 0xfff || isBeyond(value)) return RegisterWrite.GeneralProtection;
+  store<u64>(vcpu + CPU_PML_ADDRESS, value);
+  return RegisterWrite.Ok;
+}
+
+/** Which processor it is, not an instruction: what it does not know is refused. */
+function writeEptVpidCap(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~(EPT_CAP_EXECUTE_ONLY | EPT_CAP_5LEVEL | EPT_CAP_ADVANCED)) return RegisterWrite.Unsupported;
+  store<u64>(vcpu + CPU_EPT_VPID_CAP, value);
   return RegisterWrite.Ok;
 }
 
@@ -296,6 +408,7 @@ function writeEptp(vcpu: usize, value: u64): RegisterWrite {
  */
 export function loadEptp(vcpu: usize, pfn: u32): void {
   const flags = Map.has(MachineOption.EptAccessedDirty) ? EPTP_AD : 0;
+  store<u32>(vcpu + CPU_NESTED_CONTROL, 0);
   store<u64>(vcpu + CPU_EPTP, pfn ? ((<u64>pfn) << 12) | EPTP_WB_4LEVEL | flags : 0);
   tlbFlushAll(vcpu);
   updateDerived(vcpu);
@@ -340,6 +453,24 @@ export function writeRegister(vcpu: usize, register: Register, value: u64): Regi
     case Register.Vpid:
       result = write32(vcpu, CPU_VPID, value, 0xffff);
       break;
+    case Register.NestedControl:
+      result = writeNestedControl(vcpu, value);
+      break;
+    case Register.Ncr3:
+      result = writeNcr3(vcpu, value);
+      break;
+    case Register.SecondaryControls:
+      result = writeSecondaryControls(vcpu, value);
+      break;
+    case Register.PmlAddress:
+      result = writePmlAddress(vcpu, value);
+      break;
+    case Register.PmlIndex:
+      result = write32(vcpu, CPU_PML_INDEX, value, 0xffff);
+      break;
+    case Register.EptVpidCap:
+      result = writeEptVpidCap(vcpu, value);
+      break;
     default:
       break;
   }
@@ -371,6 +502,18 @@ export function readRegister(vcpu: usize, register: Register): u64 {
       return load<u64>(vcpu + CPU_EPTP);
     case Register.Vpid:
       return load<u32>(vcpu + CPU_VPID);
+    case Register.NestedControl:
+      return load<u32>(vcpu + CPU_NESTED_CONTROL);
+    case Register.Ncr3:
+      return load<u64>(vcpu + CPU_NCR3);
+    case Register.SecondaryControls:
+      return load<u32>(vcpu + CPU_SECONDARY_CONTROLS);
+    case Register.PmlAddress:
+      return load<u64>(vcpu + CPU_PML_ADDRESS);
+    case Register.PmlIndex:
+      return load<u32>(vcpu + CPU_PML_INDEX);
+    case Register.EptVpidCap:
+      return load<u64>(vcpu + CPU_EPT_VPID_CAP);
     default:
       return 0;
   }

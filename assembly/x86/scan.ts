@@ -7,7 +7,7 @@
 //
 // A row begins and ends within the range: of a leaf that reaches beyond, only the part inside is told.
 
-import { CPU_CR3, CPU_MODE, CPU_RESERVED, CPU_SHAPE, Shape } from "../layout/cpu";
+import { CPU_CR3, CPU_MODE, CPU_SHAPE, Shape } from "../layout/cpu";
 import { Map } from "../layout/map";
 import {
   Fold,
@@ -28,11 +28,11 @@ import {
 } from "../layout/scan";
 import { Outcome, WALK_OUTCOME, WALK_PA, WALK_STEPS, WALK_STEP_COUNT, WALK_STEP_SHIFT } from "../layout/walk";
 import { Ops, Order } from "../sync/ops";
-import { EPT_VIOLATION_FINAL, PTE_ADDRESS, PTE_P, PTE_RW, PTE_US, PTE_XD } from "./bits";
+import { PTE_ADDRESS, PTE_P, PTE_RW, PTE_US, PTE_XD } from "./bits";
 import { Policy, findWindow, isAbsent } from "./memory";
-import { MODE_4LEVEL, MODE_NONE, Mode } from "./modes";
+import { MODE_NONE, Mode } from "./modes";
 import { Obstacles, Translation } from "./rights";
-import { Step } from "./step";
+import { Found } from "./step";
 import { Tables } from "./tables";
 import { locateTableEntry, nestedLoop } from "./walk";
 
@@ -154,7 +154,7 @@ function tellGap(s: Scan, gva: u64, end: u64, table: u64, entry: u64, effective:
 function whyNot(vcpu: usize): u64 {
   if (load<u32>(vcpu + WALK_OUTCOME) != Outcome.Missing) return SCAN_NESTED_FAULT;
   if (!isAbsent(load<u64>(vcpu + WALK_PA))) return NOWHERE;
-  return load<u32>(vcpu + CPU_SHAPE) & Shape.Ept ? SCAN_NESTED_GAP : 0;
+  return load<u32>(vcpu + CPU_SHAPE) & Shape.Nested ? SCAN_NESTED_GAP : 0;
 }
 
 function scanRoot(s: Scan, vcpu: usize): bool {
@@ -190,18 +190,17 @@ function scanTable(s: Scan, vcpu: usize, level: u32, host: usize, base: u64, all
   const mode = load<u32>(vcpu + CPU_MODE);
   const top = level == Mode.levels(mode);
   const shift = Mode.shift(level);
-  const common = load<u64>(vcpu + CPU_RESERVED);
   let index: u32 = s.next > base ? (<u32>(s.next >> shift)) & 511 : 0;
   s.entries += 512 - index;
   s.budget -= <i32>(512 - index);
   for (; index < 512; index++) {
     const entry = Ops.load<u64>(host + ((<usize>index) << 3), Order.Relaxed);
     if ((entry & PTE_P) == 0) continue;
-    const leaf = Step.isLeaf(MODE_4LEVEL, level, entry);
-    if (!Tables.sound(level, leaf, common, entry)) continue;
+    const found = Tables.guestFound(vcpu, level, entry);
+    if (found < Found.Table) continue;
     const gva = top ? topAddress(mode, index) : base | ((<u64>index) << shift);
     if (gva > s.last) return true;
-    if (leaf) {
+    if (found == Found.Page) {
       if (!scanLeaf(s, vcpu, level, entry, gva, all & entry, any | entry)) return false;
       continue;
     }
@@ -215,7 +214,7 @@ function scanTable(s: Scan, vcpu: usize, level: u32, host: usize, base: u64, all
     const why = whyNot(vcpu);
     if (why == NOWHERE) {
       want(s, load<u64>(vcpu + WALK_PA));
-      wantFollowing(s, vcpu, level, host, index + 1, common);
+      wantFollowing(s, vcpu, level, host, index + 1);
       return stop(s, max(gva, s.next));
     }
     const end = gva | (((<u64>1) << shift) - 1);
@@ -226,11 +225,11 @@ function scanTable(s: Scan, vcpu: usize, level: u32, host: usize, base: u64, all
 }
 
 /** Asks for the tables that the entries from `index` on refer to as well: a host has them at hand, as a rule. */
-function wantFollowing(s: Scan, vcpu: usize, level: u32, host: usize, index: u32, common: u64): void {
-  if (load<u32>(vcpu + CPU_SHAPE) & Shape.Ept) return;
+function wantFollowing(s: Scan, vcpu: usize, level: u32, host: usize, index: u32): void {
+  if (load<u32>(vcpu + CPU_SHAPE) & Shape.Nested) return;
   for (; index < 512 && s.wanted < SCAN_WANTED_MAX; index++) {
     const entry = Ops.load<u64>(host + ((<usize>index) << 3), Order.Relaxed);
-    if (Step.isLeaf(MODE_4LEVEL, level, entry) || !Tables.sound(level, false, common, entry)) continue;
+    if (Tables.guestFound(vcpu, level, entry) != Found.Table) continue;
     const table = entry & PTE_ADDRESS;
     if (findWindow(table) == 0 && !isAbsent(table)) want(s, table);
   }
@@ -244,21 +243,22 @@ function scanLeaf(s: Scan, vcpu: usize, level: u32, entry: u64, gva: u64, all: u
   const page = entry & PTE_ADDRESS & ~(span - 1);
   const end = min(gva + (span - 1), s.last);
   let at = max(gva, s.next);
-  if (!(load<u32>(vcpu + CPU_SHAPE) & Shape.Ept)) {
+  if (!(load<u32>(vcpu + CPU_SHAPE) & Shape.Nested)) {
     const pa = page + (at - gva);
     return tell(s, at, end - at + 1, pa, pa, entry, effective);
   }
+  const guest = Translation.make(page, Obstacles.ordinary(all, any, entry), level - 1, entry);
   while (true) {
     const gpa = page + (at - gva);
     store<u32>(vcpu + WALK_STEP_COUNT, 0);
-    const t = nestedLoop(Policy.Windows, vcpu, gpa, 0, EPT_VIOLATION_FINAL, false, true);
+    const t = nestedLoop(Policy.Windows, vcpu, gpa, 0, guest, false, true);
     let hpa = NOWHERE;
     let nested: u64 = 0;
     let nestedShift: u32;
     if (t) {
       hpa = Translation.page(t);
       nestedShift = 12 + 9 * Translation.size(t);
-      nested = (<u64>Obstacles.nestedRights(Translation.obstacles(t))) << SCAN_NESTED_RIGHTS_SHIFT;
+      nested = Obstacles.entryRights(Translation.obstacles(t), false) << SCAN_NESTED_RIGHTS_SHIFT;
       nested |= (<u64>nestedShift) << SCAN_NESTED_SHIFT_SHIFT;
     } else {
       nested = whyNot(vcpu);

@@ -1,6 +1,6 @@
 // Translation as the rest of the core uses it: TLB, then the walk of whatever dimensions there are, then the TLB again.
 
-import { CPU_CR4, CPU_SHAPE, Shape } from "../layout/cpu";
+import { CPU_CR4, CPU_NESTED_MODE, CPU_SHAPE, Shape } from "../layout/cpu";
 import { MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
 import { Stat, Stats } from "../layout/stats";
@@ -9,6 +9,7 @@ import {
   Outcome,
   WALK_GPA,
   WALK_GVA,
+  WALK_NESTED_MODE,
   WALK_OUTCOME,
   WALK_PA,
   WALK_RIGHTS,
@@ -16,9 +17,9 @@ import {
   WALK_STEP_COUNT,
 } from "../layout/walk";
 import { Choice } from "./choice";
-import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
+import { CR4_PGE } from "./bits";
 import { Memory, Policy } from "./memory";
-import { ENDED, TRANSLATION_GLOBAL, Translation } from "./rights";
+import { ENDED, OBSTACLE_USER, TRANSLATION_GLOBAL, Translation } from "./rights";
 import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook, tlbStaleRights } from "./tlb";
 import {
   Kind,
@@ -48,13 +49,13 @@ function walkFast(vcpu: usize, gva: u64, access: Access): u64 {
   if (shape == Shape.Guest) return guestFast(vcpu, gva, access);
   if (shape == Shape.None) return 0;
   const t = nestedFast(vcpu, gva);
-  if (t == 0) return endAtHole(vcpu, gva, gva & ~(<u64>0xfff), access, 0);
-  return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
+  if (t == 0) return endAtHole(vcpu, gva, gva & ~(<u64>0xfff), access, identity(gva));
+  return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t | OBSTACLE_USER;
 }
 
-/** The address itself as a translation: of a vCPU without paging and EPT. */
+/** The address itself as a translation: of a vCPU without paging. Nested tables take it for one of user mode (29.3.3.2). */
 function identity(gva: u64): u64 {
-  return Translation.make(gva & ~(<u64>0xfff), 0, 0, 0);
+  return Translation.make(gva & ~(<u64>0xfff), OBSTACLE_USER, 0, 0);
 }
 
 /** Walks in the loop form and fills the record; returns the translation, or 0. */
@@ -63,18 +64,19 @@ function walkRecorded(policy: Policy, vcpu: usize, gva: u64, access: Access, eff
   store<u64>(vcpu + WALK_GVA, gva);
   store<u64>(vcpu + WALK_GPA, gva);
   store<u32>(vcpu + WALK_STEP_COUNT, 0);
+  store<u32>(vcpu + WALK_NESTED_MODE, load<u32>(vcpu + CPU_NESTED_MODE));
   let t = identity(gva);
   if (shape & Shape.Guest) {
     t = guestLoop(policy, vcpu, gva, access, effects);
     if (t == 0) return 0;
     store<u64>(vcpu + WALK_GPA, Translation.page(t) | (gva & 0xfff));
   }
-  if (shape & Shape.Ept) {
+  if (shape & Shape.Nested) {
     const gpa = load<u64>(vcpu + WALK_GPA);
     const bits = Kind.nested(access);
-    const nested = nestedLoop(policy, vcpu, gpa, bits, EPT_VIOLATION_FINAL, effects, true);
+    const nested = nestedLoop(policy, vcpu, gpa, bits, t, effects, true);
     if (nested == 0) return 0;
-    t = shape & Shape.Guest ? Translation.combine(t, nested) : nested;
+    t = shape & Shape.Guest ? Translation.combine(t, nested) : nested | OBSTACLE_USER;
   }
   store<u64>(vcpu + WALK_PA, Translation.page(t) | (gva & 0xfff));
   store<u64>(vcpu + WALK_RIGHTS, Translation.obstacles(t));

@@ -33,7 +33,8 @@ export {
   type MappingBlock,
   type NestedMapping,
 } from "./mapping.js";
-export { type PhysicalMemory, type WalkableMemory } from "./memory.js";
+export { type PhysicalMemory } from "../images/types.js";
+export { type WalkableMemory } from "./memory.js";
 export {
   PageWalker,
   type ScanEnd,

@@ -2,18 +2,9 @@
 
 import { HEADER_OFFSET_FRAMES_BASE, HEADER_OFFSET_FRAME_COUNT, PAGE_SIZE } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
+import { type PhysicalMemory } from "../images/types.js";
 import { type Machine } from "../machine/machine.js";
 import { show } from "../machine/arguments.js";
-
-/** Physical memory to walk. */
-export interface PhysicalMemory {
-  /**
-   * Copies the 4-KByte page with number `pfn` (physical address >> 12, below 2^40) into `target` (4096 bytes).
-   *
-   * @returns false if the memory does not hold that page as a whole; `target` is then undefined.
-   */
-  readPage(pfn: number, target: Uint8Array): boolean;
-}
 
 /** What a `PageWalker` can walk: pages by number, bytes from physical address 0 on, or the frames of a machine. */
 export type WalkableMemory = PhysicalMemory | Uint8Array | Machine;

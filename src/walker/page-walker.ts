@@ -13,7 +13,8 @@ import { gva as toGva, type Gva, type GvaLike, type Hpa } from "../machine/addre
 import { checkBytes, checkOptions, checkWords, choice, integer, show } from "../machine/arguments.js";
 import { stepsOf, type Translation } from "../machine/translation.js";
 import { mappingOf, type Mapping, type MappingBlock } from "./mapping.js";
-import { pagesOf, type PhysicalMemory, type WalkableMemory } from "./memory.js";
+import { type PhysicalMemory } from "../images/types.js";
+import { pagesOf, type WalkableMemory } from "./memory.js";
 import { registersFrom, type LoadedRegisters, type WalkerRegisters } from "./registers.js";
 import { SCAN_ROW_MAX, WindowCore, entriesOf, nextOf } from "./window-core.js";
 

@@ -30,7 +30,7 @@ import { WalkRecord, type AccessKind } from "../machine/access-result.js";
 import { configure, writeConfiguration } from "../machine/options.js";
 import { MachineState } from "../machine/state.js";
 import { MAPPING_WORDS, type MappingBlock } from "./mapping.js";
-import { type PhysicalMemory } from "./memory.js";
+import { type PhysicalMemory } from "../images/types.js";
 import { loadRegisters, type LoadedRegisters } from "./registers.js";
 
 const WASM_PAGE = 65536;

@@ -1,6 +1,6 @@
 // Memory with page tables for tests of the walker: pages that exist when they are written to, and no others.
 import * as layout from "../../src/core/layout.generated.js";
-import { type PhysicalMemory } from "../../src/walker/memory.js";
+import { type PhysicalMemory } from "../../src/images/types.js";
 
 export const { PTE_P, PTE_RW, PTE_US, PTE_PS, PTE_XD, PTE_G, PTE_A, PTE_D } = layout;
 
