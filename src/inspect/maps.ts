@@ -98,7 +98,7 @@ export function writeRows(
   { fold, from, to }: Omit<MapsOptions, "format">,
   row: (words: Uint32Array, at: number) => void,
 ): number {
-  walker.setRegisters(target.registers as never);
+  walker.setRegisters(target.registers);
   let count = 0;
   const range = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
   for (const block of walker.scan({ fold, ...range })) {

@@ -10,7 +10,7 @@ export function withWalker<T>(
   { registers }: Target,
   use: (walker: PageWalker) => T,
 ): T {
-  const walker = PageWalker.create(image, registers as never);
+  const walker = PageWalker.create(image, registers);
   try {
     return use(walker);
   } finally {
