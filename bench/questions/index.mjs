@@ -2,6 +2,7 @@
 import { broken, searchRate, verdicts } from "./explore.mjs";
 import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
+import { vectors } from "./vectors.mjs";
 import { tlbHit, walkCached, walkDistinct, walkL2, walkNested } from "./walk.mjs";
 import { invalidator, twoWorkers } from "./workers.mjs";
 
@@ -21,4 +22,5 @@ export const QUESTIONS = [
   verdicts,
   broken,
   searchRate,
+  vectors,
 ];

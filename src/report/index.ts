@@ -4,6 +4,7 @@
  */
 
 export { accumulatedRights, shortRights, type Rights } from "./walk-rights.js";
+export { walkPage, type WalkPageOptions } from "./walk-page.js";
 export { explainWalk } from "./walk-words.js";
 export {
   type NestedRoot,

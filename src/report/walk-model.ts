@@ -48,6 +48,8 @@ export type NestedRoot =
       readonly eptp: bigint;
       /** Mode-based execute control. Default false. */
       readonly mbec?: boolean;
+      /** The processor has execute-only translations (IA32_VMX_EPT_VPID_CAP bit 0). Default true. */
+      readonly executeOnly?: boolean;
     }
   | {
       readonly kind: "npt";
@@ -125,6 +127,8 @@ export interface NestedSettings {
   /** Accesses to the guest's tables count as writes: with accessed and dirty flags for EPT; always with NPT. */
   readonly keepsFlags: boolean;
   readonly mbec: boolean;
+  /** EPT: an entry may allow fetches without reads. */
+  readonly executeOnly: boolean;
   /** NPT: the host's EFER.NXE. */
   readonly nxe: boolean;
 }
@@ -191,15 +195,17 @@ function nestedSettings(nested: NestedRoot | null | undefined): NestedSettings |
   if (!nested) return null;
   if (nested.kind === "npt") {
     const { ncr3, levels = 4, nxe = true } = nested;
-    return { format: "ordinary", root: ncr3 & PTE_ADDRESS, levels, keepsFlags: true, mbec: false, nxe };
+    const ordinary = { keepsFlags: true, mbec: false, executeOnly: false };
+    return { format: "ordinary", root: ncr3 & PTE_ADDRESS, levels, nxe, ...ordinary };
   }
-  const { eptp, mbec = false } = nested;
+  const { eptp, mbec = false, executeOnly = true } = nested;
   return {
     format: "ept",
     root: eptp & PTE_ADDRESS,
     levels: Number((eptp & EPTP_LEVELS) >> 3n) + 1,
     keepsFlags: has(eptp, EPTP_AD),
     mbec,
+    executeOnly,
     nxe: true,
   };
 }
@@ -289,19 +295,19 @@ function rowsOf(
   const rows: Row[] = [];
   let row = following(gva, settings, null);
   let nested: Reference[] = [];
-  for (const [i, { dimension, level, table, index, entry, ...step }] of steps.entries()) {
-    // "format" is told by those who can have either in the nested dimension.
-    const told = (step as { readonly format?: EntryFormat }).format ?? settings.nested?.format ?? "ept";
+  for (const [i, { dimension, format, level, table, index, entry }] of steps.entries()) {
+    const leaf = level === 1 || (level <= 3 && has(entry, PTE_PS));
+    const at = dimension === "guest" ? level : row.level;
     const reference: Reference = {
       order: i + 1,
       dimension,
-      format: dimension === "guest" ? "ordinary" : told,
-      row: dimension === "guest" ? level : row.level,
+      format,
+      row: at,
       level,
       table,
       index,
       entry,
-      leaf: level === 1 || (level <= 3 && has(entry, PTE_PS)),
+      leaf,
     };
     references.push(reference);
     if (dimension === "nested") {
@@ -333,6 +339,7 @@ function isStep(step: Translation["steps"][number]): boolean {
     Number.isInteger(value) && value >= low && value <= high;
   return (
     (step?.dimension === "guest" || step?.dimension === "nested") &&
+    (step.format === "ordinary" || step.format === "ept") &&
     within(step.level, 1, 5) &&
     within(step.index, 0, 511) &&
     isWord(step.table) &&
@@ -358,11 +365,13 @@ function check(translation: Translation, context: WalkContext): void {
     refuse("access", context.access, `Use one of: ${ACCESSES.join(", ")}.`);
   if (!isWord(context.registers?.cr3))
     refuse("cr3", context.registers?.cr3, "Pass the register as a bigint.");
-  if (!context.registers.nested && translation.steps.some(({ dimension }) => dimension === "nested"))
+  const { nested } = context.registers;
+  const kind = nested?.kind === "npt" ? "ordinary" : nested?.kind;
+  if (translation.steps.some(({ dimension, format }) => dimension === "nested" && format !== kind))
     refuse(
       "nested root",
-      context.registers.nested,
-      'Pass it in the registers: { kind: "ept", eptp } or { kind: "npt", ncr3 }.',
+      nested?.kind,
+      'Pass the one it was made with: { kind: "ept", eptp } or { kind: "npt", ncr3 }.',
     );
   const { maxphyaddr = 52 } = context.registers;
   if (!Number.isInteger(maxphyaddr) || maxphyaddr < 32 || maxphyaddr > 52)

@@ -13,6 +13,7 @@ import {
   EPT_R,
   EPT_RWX,
   EPT_TABLE_RESERVED,
+  EPT_VIOLATION_RIGHTS_SHIFT,
   EPT_W,
   EPT_X,
   EPT_XU,
@@ -70,7 +71,7 @@ function reservedOrdinary(settings: Settings, reference: Reference): Reserved[] 
   const { level, entry, leaf, dimension } = reference;
   const nxe = dimension === "nested" ? (settings.nested?.nxe ?? true) : settings.nxe;
   const name = level === 5 ? "PML5E" : "PML4E";
-  const large = `address bits below a ${PAGE_SIZES[level]} page`;
+  const large = `below the address of a ${PAGE_SIZES[level]} page`;
   return present(
     [
       level >= 4 && { bits: PTE_PS, why: `PS, which no ${name} may have` },
@@ -91,7 +92,7 @@ function reservedOrdinary(settings: Settings, reference: Reference): Reserved[] 
 
 /** Reserved bits set in an EPT entry (SDM vol. 3C, 29.3.2). */
 function reservedEpt(settings: Settings, { level, entry, leaf }: Reference): Reserved[] {
-  const large = `below a ${PAGE_SIZES[level]} page`;
+  const large = `below the address of a ${PAGE_SIZES[level]} page`;
   return present(
     [
       level >= 4 && {
@@ -198,6 +199,12 @@ function rightsReasons(s: Settings, guest: readonly Reference[], nested: boolean
   return key ? [...reasons, key] : reasons;
 }
 
+/** True if the bits above those that paging of so many levels translates do not all equal its highest. */
+export function isNonCanonical(levels: number, gva: bigint): boolean {
+  const width = levels === 5 ? 57 : 48;
+  return levels !== 0 && BigInt.asUintN(64, BigInt.asIntN(width, gva)) !== gva;
+}
+
 /** What the guest's tables say to the access: nothing if they allow it, or are not walked to the end. */
 export function guestReasons({ settings, guest }: WalkModel): Reason[] {
   const nested = settings.nested !== null;
@@ -220,14 +227,14 @@ export interface NestedReasons {
   /** EPT misconfiguration, instead of a violation. */
   readonly misconfigured: boolean;
   readonly reasons: readonly Reason[];
-  /** NPT: the low half of EXITINFO1, a #PF error code. */
+  /** EPT: bits 5:0 of the exit qualification of a violation. NPT: the low half of EXITINFO1, a #PF error code. */
   readonly error: number;
 }
 
-const violation = (reasons: readonly Reason[]): NestedReasons => ({
+const violation = (reasons: readonly Reason[], error: number): NestedReasons => ({
   misconfigured: false,
   reasons,
-  error: 0,
+  error,
 });
 
 /** True for a user-mode linear address, as all are without paging: mode-based execute control asks for XU there. */
@@ -256,6 +263,10 @@ function misconfiguration(settings: Settings, at: Reference): Pick<Reason, "bits
     const says = `the ${name} allows writes but not reads: W (bit 1) is set, R (bit 0) is clear`;
     return { bits: EPT_R | EPT_W, says };
   }
+  if ((entry & EPT_R) === 0n && !settings.nested?.executeOnly) {
+    const says = `the ${name} allows fetches but not reads: R (bit 0) is clear, on a processor without execute-only EPT`;
+    return { bits: EPT_R, says };
+  }
   const reserved = reservedEpt(settings, at);
   if (reserved.length > 0) return reservedInWords(name, reserved);
   const type = Number((entry & EPT_MEMTYPE) >> 3n);
@@ -264,34 +275,32 @@ function misconfiguration(settings: Settings, at: Reference): Pick<Reason, "bits
 }
 
 /** What EPT says to a nested walk (SDM vol. 3C, 29.3.3): a violation, or a misconfiguration. */
-function eptReasons(model: WalkModel, { level, address, nested }: Row, flags: boolean): NestedReasons {
-  const { mbec, levels } = model.settings.nested!;
-  const top = levelShift(levels + 1);
-  if (address >> BigInt(top) !== 0n) {
-    const says = `${levels} levels of EPT translate no bits above bit ${top - 1}`;
-    return violation([{ at: [], bits: 0n, error: 0, says }]);
-  }
+function eptReasons(model: WalkModel, { level, nested }: Row, flags: boolean): NestedReasons {
+  const { mbec } = model.settings.nested!;
+  const needs = eptNeeds(model, level > 0, flags);
+  // R, W and X of an entry and of a qualification are the same bits; XU is told of as a fetch.
+  const tried = needs.reduce((bits, [bit]) => bits | Number(bit === EPT_XU ? EPT_X : bit), 0);
   const any = EPT_RWX | (mbec ? EPT_XU : 0n);
+  let all = EPT_RWX;
   for (const at of nested) {
     if ((at.entry & any) === 0n) {
       const rights = mbec ? "R, W, X (bits 2:0) and XU (bit 10)" : "R, W and X (bits 2:0)";
       const says = `the ${entryInWords(at, true)} is not present: ${rights} are clear`;
-      return violation([{ at: [at], bits: any, error: 0, says }]);
+      return violation([{ at: [at], bits: any, error: 0, says }], tried);
     }
     const wrong = misconfiguration(model.settings, at);
     if (wrong) return { misconfigured: true, reasons: [{ at: [at], error: 0, ...wrong }], error: 0 };
+    all &= at.entry;
   }
-  if (!nested.at(-1)?.leaf) return violation([]);
-  return violation(
-    eptNeeds(model, level > 0, flags).flatMap(([bits, name]): Reason[] => {
-      const at = clear(nested, bits);
-      if (at.length === 0) return [];
-      const says = `${name} is clear ${within(at, true)}`;
-      return [
-        { at, bits, error: 0, says: bits === EPT_W && level > 0 ? `${says}, ${whyWrite(flags)}` : says },
-      ];
-    }),
-  );
+  const allowed = Number(all) << EPT_VIOLATION_RIGHTS_SHIFT;
+  if (!nested.at(-1)?.leaf) return violation([], tried);
+  const reasons = needs.flatMap(([bits, name]): Reason[] => {
+    const at = clear(nested, bits);
+    if (at.length === 0) return [];
+    const write = bits === EPT_W && level > 0 ? `, ${whyWrite(flags)}` : "";
+    return [{ at, bits, error: 0, says: `${name} is clear ${within(at, true)}${write}` }];
+  });
+  return violation(reasons, tried | allowed);
 }
 
 /** Why the guest's tables have to be writable for the processor. */
@@ -315,7 +324,12 @@ function nptReasons(settings: Settings, { level, nested }: Row): NestedReasons {
     pks: false,
   };
   const end = endOfOrdinary(as, nested, true);
-  const reasons = end ? [end] : nested.at(-1)?.leaf ? rightsReasons(as, nested, true) : [];
+  const counts = table
+    ? "each access to a guest's table counts as a write of user mode"
+    : "each access counts as one of user mode";
+  const rights = (): Reason[] =>
+    rightsReasons(as, nested, true).map((reason) => ({ ...reason, says: `${reason.says}, where ${counts}` }));
+  const reasons = end ? [end] : nested.at(-1)?.leaf ? rights() : [];
   return { misconfigured: false, reasons, error: errorCodeOf(as, reasons) };
 }
 
@@ -325,6 +339,14 @@ function nptReasons(settings: Settings, { level, nested }: Row): NestedReasons {
  */
 export function nestedReasons(model: WalkModel, row: Row, flags = false): NestedReasons {
   const { settings } = model;
-  if (settings.nested === null) return violation([]);
-  return settings.nested.format === "ept" ? eptReasons(model, row, flags) : nptReasons(settings, row);
+  if (settings.nested === null) return violation([], 0);
+  const { levels, format } = settings.nested;
+  const found = format === "ept" ? eptReasons(model, row, flags) : nptReasons(settings, row);
+  const top = levelShift(levels + 1);
+  if (row.address >> BigInt(top) !== 0n) {
+    const says = `${levels} levels of nested tables translate no bits above bit ${top - 1}`;
+    const reasons = [{ at: [], bits: 0n, error: 0, says }];
+    return { ...found, reasons };
+  }
+  return found;
 }

@@ -11,7 +11,6 @@ import {
   PFERR_US,
   PFERR_WR,
 } from "../core/layout.generated.js";
-import { describeFault } from "../machine/access-result.js";
 import { hex } from "../machine/address.js";
 import { type Translation } from "../machine/translation.js";
 import {
@@ -23,7 +22,14 @@ import {
   type WalkModel,
 } from "./walk-model.js";
 import { dimensionOf, ENTRY_NAMES, entryInWords, PAGE_SIZES, TABLE_NAMES } from "./walk-names.js";
-import { errorCodeOf, guestReasons, nestedReasons, type NestedReasons, type Reason } from "./walk-reasons.js";
+import {
+  errorCodeOf,
+  guestReasons,
+  isNonCanonical,
+  nestedReasons,
+  type NestedReasons,
+  type Reason,
+} from "./walk-reasons.js";
 
 /** What came of a walk, in words, and the entries that decided it. */
 export interface Explanation {
@@ -74,7 +80,7 @@ const TRIED: readonly (readonly [number, string])[] = [
   [EPT_VIOLATION_FETCH, "fetch"],
 ];
 
-/** "0x181 (read)": of an exit qualification, what was tried. */
+/** "0x181 (read)": of an exit qualification (SDM vol. 3C, table 28-7), what was tried. */
 function qualificationInWords(qualification: number): string {
   const names = TRIED.filter(([bit]) => qualification & bit).map(([, name]) => name);
   return names.length > 0 ? `${hex(qualification)} (${names.join(", ")})` : hex(qualification);
@@ -170,7 +176,7 @@ function judge(model: WalkModel): { outcome: string; said: string; reasons: read
         model,
         result.gpa,
         outcome,
-        ({ misconfigured }) => !misconfigured,
+        ({ misconfigured, error }) => !misconfigured && error === (result.qualification & 0x3f),
       );
       return { outcome: `EPT violation, exit qualification ${hex(result.qualification)}`, said, reasons };
     }
@@ -178,6 +184,26 @@ function judge(model: WalkModel): { outcome: string; said: string; reasons: read
       const found = explainNested(model, result.gpa, "an EPT misconfiguration", (r) => r.misconfigured);
       return { outcome: "EPT misconfiguration", ...found };
     }
+    case "nested-page-fault": {
+      const { exitInfo1, gpa } = result;
+      const code = errorCodeInWords(Number(exitInfo1 & 0xffff_ffffn));
+      const outcome = `a nested page fault with EXITINFO1 ${hex(exitInfo1)}, error code ${code}`;
+      const found = explainNested(
+        model,
+        gpa,
+        outcome,
+        ({ error }) => error === Number(exitInfo1 & 0xffff_ffffn),
+      );
+      return { outcome: `#VMEXIT(NPF), EXITINFO1 ${hex(exitInfo1)}`, ...found };
+    }
+    case "pml-full":
+      return {
+        outcome: "PML full",
+        said:
+          `ends in a full page-modification log, because an accessed or dirty flag of EPT is to be set for gpa ${hex(result.gpa)} ` +
+          "and the PML index is not below 512",
+        reasons: none,
+      };
     case "missing":
       return {
         outcome: "Missing memory",
@@ -212,22 +238,14 @@ function judge(model: WalkModel): { outcome: string; said: string; reasons: read
         said: "was not made, because the vCPU had been asked to leave guest mode",
         reasons: none,
       };
-    default:
-      return { outcome: "Not translated", said: `fails: ${describeFault(result)}`, reasons: none };
   }
-}
-
-/** True if the bits above those that paging of so many levels translates do not all equal its highest. */
-function isNonCanonical(levels: number, gva: bigint): boolean {
-  const width = levels === 5 ? 57 : 48;
-  return levels !== 0 && BigInt.asUintN(64, BigInt.asIntN(width, gva)) !== gva;
 }
 
 /** Explains a walk that was taken apart. */
 export function explain(model: WalkModel): Explanation {
   const { outcome, said, reasons } = judge(model);
   const access = accessInWords(model);
-  return { outcome, sentence: `${/^[aeiou]/.test(access) ? "An" : "A"} ${access} ${said}.`, reasons };
+  return { outcome, sentence: `${model.settings.implicit ? "An" : "A"} ${access} ${said}.`, reasons };
 }
 
 /**
