@@ -6,6 +6,7 @@ export type Sink = (piece: Uint8Array) => void;
 const PIECE_BYTES = 128 * 1024;
 /** No call of a method writes more without looking whether there is room. */
 const RESERVE_BYTES = 256;
+const ROOM_UP_TO = PIECE_BYTES - 2 * RESERVE_BYTES;
 
 /** `00` to `ff` as two characters each. */
 const HEX_PAIRS = Uint16Array.from({ length: 256 }, (_, byte) => {
@@ -27,11 +28,15 @@ export class ByteWriter {
 
   /** A text of any length; only ASCII. */
   text(text: string): void {
-    for (let from = 0; from < text.length; from += RESERVE_BYTES) {
-      this.#room();
-      const end = Math.min(text.length, from + RESERVE_BYTES);
-      for (let i = from; i < end; i++) this.#bytes[this.#at++] = text.charCodeAt(i);
+    if (text.length > RESERVE_BYTES) {
+      this.utf8(text);
+      return;
     }
+    if (this.#at > ROOM_UP_TO) this.flush();
+    const bytes = this.#bytes;
+    const at = this.#at;
+    for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
+    this.#at = at + text.length;
   }
 
   /** A text with any characters, as UTF-8: slower. */
@@ -42,9 +47,11 @@ export class ByteWriter {
 
   /** Sixteen hexadecimal digits of a number in two words. */
   hex16(low: number, high: number): void {
-    this.#room();
-    this.#hex8(high);
-    this.#hex8(low);
+    if (this.#at > ROOM_UP_TO) this.flush();
+    const at = this.#at;
+    putHex8(this.#bytes, at, high);
+    putHex8(this.#bytes, at + 8, low);
+    this.#at = at + 16;
   }
 
   /** `0x` and as many digits as it takes. */
@@ -61,9 +68,8 @@ export class ByteWriter {
     this.#at -= zeros;
   }
 
-  /** `text`, at the right end of `width` characters. */
+  /** `text`, at the right end of `width` characters, at most 256. */
   right(text: string, width: number): void {
-    this.#room();
     for (let i = text.length; i < width; i++) this.#bytes[this.#at++] = SPACE;
     this.text(text);
   }
@@ -75,17 +81,12 @@ export class ByteWriter {
     this.#bytes = new Uint8Array(PIECE_BYTES);
     this.#at = 0;
   }
+}
 
-  #room(): void {
-    if (this.#at > PIECE_BYTES - 2 * RESERVE_BYTES) this.flush();
-  }
-
-  #hex8(word: number): void {
-    const bytes = this.#bytes;
-    for (let shift = 24; shift >= 0; shift -= 8) {
-      const pair = HEX_PAIRS[(word >>> shift) & 0xff]!;
-      bytes[this.#at++] = pair & 0xff;
-      bytes[this.#at++] = pair >> 8;
-    }
+function putHex8(bytes: Uint8Array, at: number, word: number): void {
+  for (let i = 0, shift = 24; i < 8; i += 2, shift -= 8) {
+    const pair = HEX_PAIRS[(word >>> shift) & 0xff]!;
+    bytes[at + i] = pair & 0xff;
+    bytes[at + i + 1] = pair >> 8;
   }
 }

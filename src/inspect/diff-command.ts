@@ -10,7 +10,7 @@ import { changeJson, changeText, compareMappings, pairRoots, type RootPair } fro
 import { openDocument } from "./json.js";
 import { type PhysicalImage } from "../images/types.js";
 import { type Target } from "./target.js";
-import { rootInWords } from "./walk.js";
+import { rootInWords } from "./target-text.js";
 import { withWalker } from "./walking.js";
 
 /** Options as they are typed. */

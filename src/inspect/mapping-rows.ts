@@ -138,6 +138,7 @@ function objectionTo(words: Uint32Array, at: number): string | null {
 export class TextRows implements RowWriter {
   readonly #out: ByteWriter;
   readonly #shape: RowShape;
+  readonly #texts = new Map<number, string>();
 
   constructor(out: ByteWriter, shape: RowShape) {
     this.#out = out;
@@ -160,16 +161,27 @@ export class TextRows implements RowWriter {
     out.text("-");
     writeLast(out, words, at, "hex16");
     out.right(lengthText(words, at + LENGTH), 10);
-    const objection = objectionTo(words, at);
-    if (this.#shape.fold === "rights") out.text("  ");
-    else out.right(`${PAGE_TEXTS[spanOf(words, at)] ?? "-"}  `, 8);
-    out.text(rightsText(words, at));
-    if (this.#shape.nested) out.text(`  ${nestedRightsText(words, at)}   `);
+    out.text(this.#rights(words, at));
     if (this.#shape.fold !== "rights") this.#target(words, at);
+    const objection = objectionTo(words, at);
     out.text(objection === null ? "\n" : `  (${objection})\n`);
   }
 
   end(): void {}
+
+  /** Columns that the effective bits alone decide: there are few different ones in a listing. */
+  #rights(words: Uint32Array, at: number): string {
+    const effective = words[at + EFFECTIVE]!;
+    let text = this.#texts.get(effective);
+    if (text !== undefined) return text;
+    const columns = [rightsText(words, at)];
+    if (this.#shape.fold !== "rights") columns.unshift((PAGE_TEXTS[spanOf(words, at)] ?? "-").padStart(4));
+    if (this.#shape.nested) columns.push(nestedRightsText(words, at).padEnd(6));
+    text = `  ${columns.join("  ")}`;
+    if (this.#shape.fold === "rights") text = text.trimEnd();
+    this.#texts.set(effective, text);
+    return text;
+  }
 
   #target(words: Uint32Array, at: number): void {
     const out = this.#out;

@@ -6,7 +6,7 @@ import { hex } from "./address-text.js";
 import { openDocument } from "./json.js";
 import { CsvRows, JsonRows, ROW_WORDS, TextRows, type MappingFold, type RowShape } from "./mapping-rows.js";
 import { type Target } from "./target.js";
-import { rootInWords, targetJson } from "./walk.js";
+import { rootInWords, targetJson } from "./target-text.js";
 
 /** Forms of a listing. */
 export type MapsFormat = "text" | "csv" | "json";

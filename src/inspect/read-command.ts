@@ -7,7 +7,7 @@ import { parseTarget, withImage, type TargetCommandOptions } from "./command-opt
 import { document } from "./json.js";
 import { hexOf, holeInWords, readPieces, writeHex, type Piece } from "./read.js";
 import { targetOf, type Target } from "./target.js";
-import { targetJson } from "./walk.js";
+import { targetJson } from "./target-text.js";
 import { withWalker } from "./walking.js";
 
 /** Options as they are typed. */

@@ -8,7 +8,7 @@ import { document } from "./json.js";
 import { leafFlagsText, PAGE_TEXTS, pageNumber, rightsText } from "./mapping-rows.js";
 import { writeRows } from "./maps.js";
 import { type Target } from "./target.js";
-import { remarksOf, rootInWords, targetJson } from "./walk.js";
+import { remarksOf, rootInWords, targetJson } from "./target-text.js";
 
 /** One virtual address of the frame, with the roots that all map it in the same way. */
 export interface Alias {

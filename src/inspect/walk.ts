@@ -9,6 +9,7 @@ import { formatBytes } from "../report/units.js";
 import { ENTRY_NAMES } from "../report/walk-names.js";
 import { hex, hex16 } from "./address-text.js";
 import { document } from "./json.js";
+import { rootInWords, targetJson } from "./target-text.js";
 import { type Target } from "./target.js";
 
 /** Accesses that can be asked for. */
@@ -28,18 +29,6 @@ export interface WalkReport {
 /** What the words for a walk need to know. */
 export function contextOf({ target, gva, access, cpl }: WalkReport): WalkContext {
   return { gva, access, registers: { ...target.registers, cpl } };
-}
-
-/** "4-level tables at 0x2691000 (CR3 of CPU 0)" */
-export function rootInWords({ registers, levels, origin }: Target): string {
-  const { nested } = registers;
-  const below =
-    nested === null
-      ? ""
-      : nested.kind === "npt"
-        ? `, through the nested tables at ${hex(nested.ncr3)}`
-        : `, through the EPT tables of EPTP ${hex(nested.eptp)}`;
-  return `${levels}-level tables of CR3 ${hex(registers.cr3)} (${origin})${below}`;
 }
 
 const ACCESS_NAMES: Readonly<Record<WalkAccessKind, string>> = {
@@ -140,14 +129,4 @@ export function walkJson(report: WalkReport): string {
     says: explainWalk(translation, context),
     steps,
   });
-}
-
-/** What was walked, for documents of every command. */
-export function targetJson({ registers, levels, origin, remarks }: Target): object {
-  return { root: { levels, origin, registers }, remarks };
-}
-
-/** The remarks of all targets, each once. */
-export function remarksOf(targets: readonly Target[]): readonly string[] {
-  return [...new Set(targets.flatMap(({ remarks }) => remarks))];
 }
