@@ -2,6 +2,7 @@
 
 import { type Command } from "commander";
 import type { MapsCommandOptions } from "../inspect/maps-command.js";
+import { ExitCode } from "./exit.js";
 import { addTargetOptions, IMAGE_HELP } from "./image-options.js";
 
 /** Adds the command; what it does is loaded when it runs. */
@@ -21,6 +22,7 @@ export function addMaps(program: Command): void {
     )
     .option("--from <gva>", "first address (default: 0)")
     .option("--to <gva>", "last address (default: 0xffffffffffffffff)")
+    .option("--max-rows <n>", "end the listing of a root after so many rows (default: 10000000)")
     .option("--all-roots", "every root that is found, one after the other");
   addTargetOptions(command)
     .optionsGroup("Results:")
@@ -35,10 +37,11 @@ Examples:
   guestmmu maps vmcore.elf --cr3 0x2691000 --csv > maps.csv
   guestmmu maps host.elf --nested --from 0xffff800000000000
 
-Exit codes: 0 done, 2 usage, or an image or root that cannot be used.`,
+Exit codes: 0 done; 2 usage, or an image or root that cannot be used; 4 cut by --max-rows.`,
     )
     .action(async (image: string, options: MapsCommandOptions) => {
       const { runMapsCommand } = await import("../inspect/maps-command.js");
-      await runMapsCommand(image, options, (piece) => process.stdout.write(piece));
+      const outcome = await runMapsCommand(image, options, (piece) => process.stdout.write(piece));
+      if (outcome === "cut") process.exitCode = ExitCode.Inconclusive;
     });
 }

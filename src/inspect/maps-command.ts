@@ -5,7 +5,7 @@ import { type PhysicalImage } from "../images/types.js";
 import { parseAddress } from "./address-text.js";
 import { namesRoot } from "./chosen-roots.js";
 import { type Sink } from "./byte-writer.js";
-import { parseTarget, withImage, type TargetCommandOptions } from "./command-options.js";
+import { parseOne, parseTarget, withImage, type TargetCommandOptions } from "./command-options.js";
 import { type MappingFold } from "./mapping-rows.js";
 import { writeMaps, type MapsFormat } from "./maps.js";
 import { knownRoots, targetOf, type Target, type TargetOptions } from "./target.js";
@@ -17,6 +17,7 @@ export interface MapsCommandOptions extends TargetCommandOptions {
   readonly fold?: string;
   readonly from?: string;
   readonly to?: string;
+  readonly maxRows?: string;
   readonly json?: boolean;
   readonly csv?: boolean;
 }
@@ -32,17 +33,29 @@ function parseFold(text: string): MappingFold {
   );
 }
 
-/** Writes the listing to `sink`. Errors: `USAGE`, and those of `openImage` and `targetOf`. */
-export async function runMapsCommand(path: string, options: MapsCommandOptions, sink: Sink): Promise<void> {
+/** Whether the listing is whole. */
+export type MapsOutcome = "whole" | "cut";
+
+/** Of each root: more than any guest of Linux has, and a bound for tables that refer to themselves. */
+const MAX_ROWS = 10_000_000;
+
+/** Writes the listing to `sink`. Errors: `USAGE`, `LIMIT_REACHED`, and those of `openImage` and `targetOf`. */
+export async function runMapsCommand(
+  path: string,
+  options: MapsCommandOptions,
+  sink: Sink,
+): Promise<MapsOutcome> {
   const wanted = parseTarget(options);
-  const listed = {
-    format: formatOf(options),
-    fold: parseFold(options.fold ?? "rights"),
-    ...rangeOf(options),
-  };
-  await withImage(path, (image) => {
+  const maxRows =
+    options.maxRows === undefined ? MAX_ROWS : parseOne("--max-rows", options.maxRows, 1, 2 ** 40);
+  const format = formatOf(options);
+  const rows = { fold: parseFold(options.fold ?? "rights"), maxRows, ...rangeOf(options) };
+  return withImage(path, (image) => {
     const targets = options.allRoots ? allTargets(image, wanted) : [targetOf(image, wanted)];
-    withWalker(image, targets[0]!, (walker) => writeMaps(walker, targets, image.name, listed, sink));
+    const isWhole = withWalker(image, targets[0]!, (walker) =>
+      writeMaps(walker, targets, image.name, format, rows, sink),
+    );
+    return isWhole ? "whole" : "cut";
   });
 }
 

@@ -39,7 +39,7 @@ interface Row {
 function mapsOf(image: PhysicalImage, target: Target): Row[] {
   const pieces: Uint8Array[] = [];
   withWalker(image, target, (walker) =>
-    writeMaps(walker, [target], image.name, { format: "csv", fold: "none" }, (piece) => pieces.push(piece)),
+    writeMaps(walker, [target], image.name, "csv", { fold: "none" }, (piece) => pieces.push(piece)),
   );
   const [header, ...lines] = Buffer.concat(pieces).toString("ascii").trimEnd().split("\n");
   expect(header).toBe("gva,last,length,rights,page,gpa,entry,flags,objection");
