@@ -1,6 +1,6 @@
 // Physical memory put together page by page, for images that no machine made: page tables, loops, holes, huge sizes.
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
-import { type PhysicalMemory, type PhysicalRange } from "../src/images/types.js";
+import { type CpuNote, type PhysicalImage, type PhysicalRange } from "../src/images/types.js";
 
 export const P = 1n;
 export const RW = 2n;
@@ -11,7 +11,14 @@ export const XD = 1n << 63n;
 /** Size of a page by the level of the entry that maps it. */
 const SHIFTS: Readonly<Record<number, bigint>> = { 1: 12n, 2: 21n, 3: 30n };
 
-export class BuiltMemory implements PhysicalMemory {
+export class BuiltMemory implements PhysicalImage {
+  readonly name = "built";
+  readonly format = "raw";
+  readonly compression = "none";
+  readonly cpus: readonly CpuNote[] = [];
+  readonly vmcoreinfo = null;
+  readonly gaps = [];
+  readonly remarks = [];
   readonly pages = new Map<number, Uint8Array>();
   #nextTable: bigint;
 
@@ -26,6 +33,8 @@ export class BuiltMemory implements PhysicalMemory {
   get ranges(): readonly PhysicalRange[] {
     return [{ start: 0n, end: this.size }];
   }
+
+  close(): void {}
 
   /** The address of an empty table, or of a page. */
   table(): bigint {

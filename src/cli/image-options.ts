@@ -6,7 +6,7 @@ import { type Command } from "commander";
 export function addSearchOptions(command: Command): Command {
   return command
     .optionsGroup("Search for roots:")
-    .option("--search-limit <size>", "read at most this much of the image (default: 32g)")
+    .option("--search-limit <size>", "read at most this much of the image (default: 64g)")
     .option("--thorough", "read what seems to be a hole as well (images of 8 GiB and more)");
 }
 

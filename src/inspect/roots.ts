@@ -3,10 +3,10 @@
  * search can be wrong in both directions, so each root comes with its evidence (docs/inspect.md says what is missed).
  */
 
-import { type PhysicalMemory } from "../images/types.js";
+import { type PhysicalImage, type PhysicalMemory } from "../images/types.js";
 import { formatCount, formatCounted } from "../report/units.js";
 import { hex, hex16, signExtend } from "./address-text.js";
-import { searchPages, type SearchableMemory, type SearchExtent, type SearchOptions } from "./search.js";
+import { searchPages, type SearchExtent, type SearchOptions } from "./search.js";
 import { pfnOfEntry, Tables, topLevelEntries, type MappedFrames } from "./tables.js";
 import { mayBeVmcb, vmcbAt, type Vmcb } from "./vmcb.js";
 
@@ -85,9 +85,9 @@ interface Candidate {
   pair: Root["pair"];
 }
 
-/** Searches an image, or any memory that knows its ranges. */
+/** Searches an image. */
 export function findRoots(
-  memory: PhysicalMemory & SearchableMemory,
+  memory: PhysicalImage,
   hints: RootHints = {},
   options: SearchOptions = {},
 ): RootSearch {

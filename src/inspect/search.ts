@@ -1,6 +1,8 @@
 /** One pass over the pages of an image, for whoever looks for something in them: bounded, and quick over holes. */
 
-import { type PhysicalRange } from "../images/types.js";
+import { PAGE_SIZE } from "../core/layout.generated.js";
+import { type PhysicalImage, type PhysicalRange } from "../images/types.js";
+import { alignedBytes, directMemory } from "./direct-file.js";
 
 /** Memory that can be searched. */
 export interface SearchableMemory {
@@ -28,30 +30,47 @@ export interface SearchExtent {
 /** One page: `words` from `at` on are its 1024 words of 32 bits; they are overwritten after the call. */
 export type PageVisitor = (pfn: number, words: Uint32Array, at: number) => void;
 
-export const SEARCH_LIMIT_BYTES = 32 * 2 ** 30;
+export const SEARCH_LIMIT_BYTES = 64 * 2 ** 30;
 
 /**
- * From this size on an image may be sparse, and is not read where it seems to be a hole: Node has no SEEK_DATA. A piece of
- * 2 MiB is passed over if the first page of each of its 64 KiB is zero. Reading what is stored as a hole costs as much as
- * reading zeros.
+ * From this size on an image may be sparse. If it cannot be read directly (`directMemory`), reading a hole costs more than
+ * reading data, and Node has no SEEK_DATA: a piece of 2 MiB is passed over if the first page of each of its 64 KiB is zero.
  */
 export const PROBED_FROM_BYTES = 8 * 2 ** 30;
 
-const PAGE_BYTES = 4096;
-const PAGE_WORDS = PAGE_BYTES / 4;
+const PAGE_WORDS = PAGE_SIZE / 4;
 const PIECE_BYTES = 2 * 2 ** 20;
 const PROBE_EVERY_BYTES = 64 * 2 ** 10;
 
-/** Calls `visit` for each page, in the order of their addresses. */
+/** Zeros to compare with: most of a large memory. */
+const ZEROS = Buffer.alloc(PROBE_EVERY_BYTES);
+
+/** Calls `visit` for each page that is not zero, in the order of their addresses. */
 export function searchPages(
+  image: PhysicalImage,
+  visit: PageVisitor,
+  options: SearchOptions = {},
+): SearchExtent {
+  const large = bytesOf(wholePages(image.ranges)) >= PROBED_FROM_BYTES;
+  const direct = large ? directMemory(image) : null;
+  if (direct === null) return searchThrough(image, visit, large && options.thorough !== true, options);
+  try {
+    return searchThrough(direct, visit, false, options);
+  } finally {
+    direct.close();
+  }
+}
+
+/** The search itself; `probing`: pass over what seems to be a hole. */
+function searchThrough(
   memory: SearchableMemory,
   visit: PageVisitor,
-  { limitBytes = SEARCH_LIMIT_BYTES, thorough = false }: SearchOptions = {},
+  probing: boolean,
+  { limitBytes = SEARCH_LIMIT_BYTES }: SearchOptions,
 ): SearchExtent {
   const spans = wholePages(memory.ranges);
-  const total = spans.reduce((sum, { start, end }) => sum + (end - start), 0);
-  const probing = !thorough && total >= PROBED_FROM_BYTES;
-  const piece = new Uint8Array(PIECE_BYTES);
+  const total = bytesOf(spans);
+  const piece = alignedBytes(PIECE_BYTES);
   const words = new Uint32Array(piece.buffer);
   let readBytes = 0;
   let skippedBytes = 0;
@@ -67,8 +86,8 @@ export function searchPages(
       if (readBytes + length > limitBytes)
         return { readBytes, skippedBytes, leftBytes: total - readBytes - skippedBytes };
       const got = memory.read(BigInt(at), piece.subarray(0, length));
-      for (let page = 0; page + PAGE_BYTES <= got; page += PAGE_BYTES)
-        visit((at + page) / PAGE_BYTES, words, (page / PAGE_BYTES) * PAGE_WORDS);
+      for (let block = 0; block < got; block += PROBE_EVERY_BYTES)
+        visitBlock(words, at, block, Math.min(got, block + PROBE_EVERY_BYTES), visit);
       readBytes += length;
       at = next;
     }
@@ -76,22 +95,34 @@ export function searchPages(
   return { readBytes, skippedBytes, leftBytes: 0 };
 }
 
+/** The pages of a block of a piece, unless all of it is zero. */
+function visitBlock(words: Uint32Array, start: number, from: number, to: number, visit: PageVisitor): void {
+  const length = to - from;
+  if (Buffer.from(words.buffer, from, length).equals(ZEROS.subarray(0, length))) return;
+  for (let page = from; page + PAGE_SIZE <= to; page += PAGE_SIZE)
+    visit((start + page) / PAGE_SIZE, words, page / 4);
+}
+
+function bytesOf(spans: readonly { readonly start: number; readonly end: number }[]): number {
+  return spans.reduce((sum, { start, end }) => sum + (end - start), 0);
+}
+
 /** Whole pages of the ranges; addresses are below 2^52, so that a number holds them. */
 function wholePages(ranges: readonly PhysicalRange[]): { start: number; end: number }[] {
   return ranges
     .map(({ start, end }) => ({
-      start: Math.ceil(Number(start) / PAGE_BYTES) * PAGE_BYTES,
-      end: Math.floor(Number(end) / PAGE_BYTES) * PAGE_BYTES,
+      start: Math.ceil(Number(start) / PAGE_SIZE) * PAGE_SIZE,
+      end: Math.floor(Number(end) / PAGE_SIZE) * PAGE_SIZE,
     }))
     .filter(({ start, end }) => start < end);
 }
 
-const probe = new Uint8Array(PAGE_BYTES);
+const probe = new Uint8Array(PAGE_SIZE);
 const probeWords = new Uint32Array(probe.buffer);
 
 function seemsHole(memory: SearchableMemory, start: number, end: number): boolean {
   for (let at = start; at < end; at += PROBE_EVERY_BYTES) {
-    if (memory.read(BigInt(at), probe) !== PAGE_BYTES) return false;
+    if (memory.read(BigInt(at), probe) !== PAGE_SIZE) return false;
     for (let i = 0; i < PAGE_WORDS; i++) if (probeWords[i] !== 0) return false;
   }
   return true;

@@ -588,7 +588,7 @@ describe("memory that no kernel made", () => {
   });
 
   test("64 GiB, almost all of it a hole", { timeout: 50_000 }, async () => {
-    const { memory, roots } = smallKernel(64n << 30n, (50n << 30n) + 0x1000n);
+    const { memory, roots } = smallKernel(64n << 30n, 50n << 30n);
     const path = file("sparse.raw");
     memory.writeTo(path);
     expect(statSync(path).size).toBe(64 * 2 ** 30);
@@ -598,9 +598,7 @@ describe("memory that no kernel made", () => {
     const maps = await done("maps", path, "--cr3", root);
     expect(maps).toMatch(/^ffff888000000000-ffff888fffffffff +64G +-rw-$/m);
     const info = await done("info", path);
-    expect(info).toMatch(
-      /^page-table roots: 2 found\. Of the image, .* that seem to be holes were passed over \(--thorough\)/m,
-    );
+    expect(info).toMatch(/^page-table roots: 2 found\.$/m);
     expect(info).toMatch(new RegExp(`^${root} `, "m"));
   });
 });
