@@ -195,3 +195,36 @@ for (const name of imagesNamed("lin-")) {
     });
   });
 }
+
+describe.runIf(whole)("lin-4level, its whole memory", () => {
+  const truth = whole ? jsonOf<Truth>("lin-4level", "truth.json") : null;
+  const guest = whole ? textOf("lin-4level", "guest-side.txt") : "";
+  let image: PhysicalImage;
+  beforeAll(async () => {
+    image = await openImage(pathOf("lin-4level", "vmcore.elf.zst"));
+  });
+  afterAll(() => image.close());
+
+  /** The address of a symbol, by the guest's /proc/kallsyms. */
+  const symbol = (name: string): bigint => {
+    const line = sectionOf(guest, "kallsyms").find((text) => text.endsWith(` ${name}`));
+    return BigInt(`0x${line!.split(" ")[0]}`);
+  };
+
+  test("the search finds every root among all other pages", () => {
+    const found = findRoots(image).roots.filter(({ supported }) => supported);
+    const named = new Set(truth!.roots.map(({ cr3 }) => BigInt(cr3)));
+    expect(found.filter(({ pa }) => named.has(pa))).toHaveLength(named.size);
+    // Linux holds a PML4 table ready for five levels, whose last entry is the kernel's: nothing tells that it is not used.
+    const spare = symbol("level4_kernel_pgt") - 0xffff_ffff_8000_0000n;
+    expect(found.filter(({ pa }) => !named.has(pa)).map(({ pa }) => pa)).toEqual([spare]);
+  });
+
+  test("bytes at a virtual address are those of the kernel", () => {
+    const banner = new Uint8Array(64);
+    const [version] = sectionOf(guest, "version");
+    const got = withWalker(image, targetOf(image), (walker) => walker.read(symbol("linux_banner"), banner));
+    expect(got).toBe(64);
+    expect(version).toContain(Buffer.from(banner).toString("latin1"));
+  });
+});
