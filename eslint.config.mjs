@@ -8,6 +8,10 @@ const layer = (from, patterns, message) => ({
   rules: { "no-restricted-imports": ["error", { patterns: [{ regex: patterns, message }] }] },
 });
 
+const IMAGES_LAYER =
+  "\\.\\./(core|machine|workers|measure|report|cli|trace|explore|invariants|scenarios|verify|walker|inspect)/" +
+  "|piscina|commander";
+
 export default tseslint.config(
   { ignores: ["build/", "dist/", "node_modules/", "**/*.generated.ts"] },
   js.configs.recommended,
@@ -130,19 +134,10 @@ export default tseslint.config(
   ),
   layer(
     "src/images/**",
-    "\\.\\./(core|machine|workers|measure|report|cli|trace|explore|invariants|scenarios|verify|walker|inspect)/|piscina|commander",
-    "images reads files: it knows only errors",
+    IMAGES_LAYER + "|^node:",
+    "images reads bytes, in browsers too: it knows only errors, and files in open.ts",
   ),
-  {
-    files: ["src/images/**"],
-    ignores: ["src/images/{open,file,unpack}.ts"],
-    rules: {
-      "no-restricted-imports": [
-        "error",
-        { patterns: [{ regex: "^node:", message: "Bytes are read in browsers too; files, in open.ts." }] },
-      ],
-    },
-  },
+  layer("src/images/{open,file,unpack}.ts", IMAGES_LAYER, "images reads files: it knows only errors"),
   layer(
     "src/measure/**",
     "\\.\\./(cli|explore|invariants|scenarios|verify)/|commander",

@@ -98,6 +98,9 @@ export class Header {
   /** Rows of each half of a vCPU's table cache (layout/tablecache.ts): a power of two; 0 leaves the cache out. */
   tableCacheEntries: u32;
   tableCachesBase: u32;
+  /** Rows of each vCPU's paging-structure caches (lab build): a power of two, 0 for none. */
+  structureEntries: u32;
+  structuresBase: u32;
 }
 
 export const HEADER_ABORT: usize = HEADER_BASE + offsetof<Header>("abort");

@@ -169,11 +169,11 @@ function scanRoot(s: Scan, vcpu: usize): bool {
   }
   // A gap in either half.
   const low = lowerHalfEnd(mode);
-  const shift = (<u64>(Mode.topShift(mode) + 8)) << SCAN_SHIFT_SHIFT;
-  if (s.next <= low && !tellGap(s, 0, low, table, 0, shift, why)) return false;
+  const effective = effectiveOf(u64.MAX_VALUE, 0, Mode.topShift(mode) + 8);
+  if (s.next <= low && !tellGap(s, 0, low, table, 0, effective, why)) return false;
   if (s.last > low) {
     if (s.next <= low) s.next = ~low;
-    if (!tellGap(s, ~low, u64.MAX_VALUE, table, 0, shift, why)) return false;
+    if (!tellGap(s, ~low, u64.MAX_VALUE, table, 0, effective, why)) return false;
   }
   return true;
 }

@@ -22,10 +22,12 @@ interface OtherMagic {
   readonly hint: string;
 }
 
+const FLATTENED_MAGIC = ascii("makedumpfile");
+
 const MAGICS: readonly Magic[] = [
   { kind: "elf", name: "ELF", bytes: ELF_MAGIC },
   { kind: "kdump", name: "kdump-compressed", bytes: ascii("KDUMP   ") },
-  { kind: "flattened", name: "flattened kdump", bytes: ascii("makedumpfile") },
+  { kind: "flattened", name: "flattened", bytes: FLATTENED_MAGIC },
   { kind: "lime", name: "LiME", bytes: ascii("EMiL") },
   // RFC 1952: magic, and deflate as the compression method.
   { kind: "gzip", name: "gzip", bytes: [0x1f, 0x8b, 0x08] },
@@ -56,6 +58,11 @@ const OTHERS: readonly OtherMagic[] = [
 
 /** Skippable frames of zstd begin with 0x184d2a50 to 0x184d2a5f. */
 const SKIPPABLE_TAIL = [0x2a, 0x4d, 0x18] as const;
+
+/** True for the beginning of a flattened dump, which holds another file. */
+export function isFlattened(head: Uint8Array): boolean {
+  return matches(head, FLATTENED_MAGIC) === FLATTENED_MAGIC.length;
+}
 
 /** How a file that begins with `head` (up to `MAGIC_BYTES`) is compressed. */
 export function detectCompression(head: Uint8Array): ImageCompression {

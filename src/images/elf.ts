@@ -4,7 +4,15 @@
  */
 
 import { SegmentedImage } from "./image.js";
-import { GapLog, RemarkLog, SEGMENTS_MAX, invalid, truncated, unsupported } from "./limits.js";
+import {
+  GapLog,
+  type RemarkLog,
+  SEGMENTS_MAX,
+  invalid,
+  showNumber,
+  truncated,
+  unsupported,
+} from "./limits.js";
 import { Notes } from "./notes.js";
 import { type DeclaredSegment, SegmentMap } from "./segments.js";
 import { type ByteSource, bytesAt, fieldNumber, fieldsOf } from "./source.js";
@@ -47,10 +55,13 @@ const OTHER_MACHINES: Readonly<Record<number, string>> = {
  * @throws GuestMmuError `IMAGE_TRUNCATED` if the file ends in its headers; `IMAGE_INVALID` for headers that no writer
  *   makes, and for cores of processes; `UNSUPPORTED` for 32-bit cores and other machines.
  */
-export function elfImage(source: ByteSource, compression: ImageCompression): PhysicalImage {
+export function elfImage(
+  source: ByteSource,
+  compression: ImageCompression,
+  remarks: RemarkLog,
+): PhysicalImage {
   const header = bytesAt(source, 0, HEADER_BYTES);
   refuseOthers(source.name, header);
-  const remarks = new RemarkLog();
   const notes = new Notes(source, remarks);
   const loads: DeclaredSegment[] = [];
   const addresses = new Set<number>();
@@ -80,6 +91,9 @@ function refuseOthers(name: string, header: Uint8Array): void {
     throw truncated(name, `is an ELF file of ${header.length} bytes; its header alone takes ${HEADER_BYTES}`);
   }
   const fields = fieldsOf(header);
+  if (!ELF_MAGIC.every((byte, index) => header[index] === byte)) {
+    throw invalid(name, "does not begin with the magic of ELF files", "Leave the format to be detected.");
+  }
   const [elfClass, order] = [fields.getUint8(4), fields.getUint8(5)];
   if (elfClass === ELFCLASS32) {
     throw unsupported(
@@ -147,7 +161,7 @@ function* programHeaders(source: ByteSource, header: DataView): Generator<Progra
   if (tableAt + count * bytes > source.size) {
     throw truncated(
       name,
-      `has ${source.size} bytes; its ${count} program headers take up to byte ${tableAt + count * bytes}`,
+      `has ${source.size} bytes; its ${count} program headers take up to byte ${showNumber(tableAt + count * bytes)}`,
     );
   }
   for (let first = 0; first < count; first += CHUNK_HEADERS) {
@@ -177,7 +191,7 @@ function programHeaderCount(source: ByteSource, header: DataView): number {
   if (sectionAt === 0 || section.length < SECTION_HEADER_BYTES) {
     throw truncated(
       source.name,
-      `e_phnum is 65535 at byte 56, which leaves the count to section header 0; byte ${sectionAt} has none`,
+      `e_phnum is 65535 at byte 56, which leaves the count to section header 0; byte ${showNumber(sectionAt)} has none`,
     );
   }
   return fieldsOf(section).getUint32(44, true);

@@ -1,6 +1,6 @@
 /** A file as a source of bytes. Node only. */
 
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { GuestMmuError } from "../errors.js";
 import type { ByteSource } from "./source.js";
 
@@ -21,7 +21,8 @@ export class FileSource implements ByteSource {
   static open(path: string): FileSource {
     let descriptor: number;
     try {
-      descriptor = openSync(path, "r");
+      // Without waiting: a pipe that nobody writes to is refused as well.
+      descriptor = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     } catch (error) {
       throw unreadable(path, error);
     }

@@ -2,6 +2,7 @@
 
 import { GuestMmuError, usageError } from "../errors.js";
 import { type GapLog, PAGE_BYTES } from "./limits.js";
+import { RangeList } from "./ranges.js";
 import type { SegmentMap } from "./segments.js";
 import type { ByteSource } from "./source.js";
 import type {
@@ -36,7 +37,7 @@ export abstract class ImageOfSource implements PhysicalImage {
   constructor(
     protected readonly source: ByteSource,
     readonly compression: ImageCompression,
-    ranges: Iterable<readonly [start: number, end: number]>,
+    ranges: RangeList,
     facts: ImageFacts,
   ) {
     this.name = source.name;
@@ -90,7 +91,7 @@ export class SegmentedImage extends ImageOfSource {
     private readonly segments: SegmentMap,
     facts: ImageFacts,
   ) {
-    super(source, compression, segments.ranges(), facts);
+    super(source, compression, RangeList.of(segments.ranges()), facts);
   }
 
   protected override copy(from: number, target: Uint8Array): number {

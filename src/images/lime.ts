@@ -9,7 +9,15 @@
  */
 
 import { SegmentedImage } from "./image.js";
-import { GapLog, RemarkLog, SEGMENTS_MAX, invalid, showAddress, truncated, unsupported } from "./limits.js";
+import {
+  GapLog,
+  type RemarkLog,
+  SEGMENTS_MAX,
+  invalid,
+  showAddress,
+  truncated,
+  unsupported,
+} from "./limits.js";
 import { type DeclaredSegment, SegmentMap } from "./segments.js";
 import { type ByteSource, bytesAt, fieldNumber, fieldsOf } from "./source.js";
 import type { ImageCompression, PhysicalImage } from "./types.js";
@@ -21,8 +29,11 @@ const HEADER_BYTES = 32;
  * @throws GuestMmuError `IMAGE_INVALID` where a range does not begin with a header, or ends before it starts;
  *   `IMAGE_TRUNCATED` if the file ends in its first header; `UNSUPPORTED` for other versions.
  */
-export function limeImage(source: ByteSource, compression: ImageCompression): PhysicalImage {
-  const remarks = new RemarkLog();
+export function limeImage(
+  source: ByteSource,
+  compression: ImageCompression,
+  remarks: RemarkLog,
+): PhysicalImage {
   const ranges: DeclaredSegment[] = [];
   for (let at = 0; at < source.size;) {
     const header = bytesAt(source, at, HEADER_BYTES);

@@ -74,7 +74,12 @@ export class RemarkLog {
 
 /** A physical address, or a length, in messages. */
 export function showAddress(address: number | bigint): string {
-  return `0x${address.toString(16)}`;
+  return `0x${BigInt(address).toString(16)}`;
+}
+
+/** A number of a header in messages. Above 2^53 a double would print with zeros that are not its own. */
+export function showNumber(number: number): string {
+  return BigInt(number).toString();
 }
 
 /** `IMAGE_INVALID`: `name` has a header that no writer of the format makes. */

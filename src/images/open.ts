@@ -1,10 +1,12 @@
 /** Memory images in files (`guestmmu/images`). Node only; for bytes in memory, and browsers, there is `bytes.ts`. */
 
+import { inflateSync } from "node:zlib";
 import { FileSource } from "./file.js";
-import { type ImageOptions, checkOptions, compressionOf, parseImage } from "./parse.js";
+import { type ImageOptions, checkOptions, compressionOf, identify, readImage } from "./parse.js";
 import type { ByteSource } from "./source.js";
 import type { PhysicalImage } from "./types.js";
 import { type UnpackOptions, unpack } from "./unpack.js";
+import { Zstd } from "./zstd.js";
 
 export { IMAGE_COMPRESSIONS, IMAGE_FORMATS, type ImageOptions } from "./parse.js";
 export { UNPACKED_BYTES_MAX, type UnpackOptions } from "./unpack.js";
@@ -31,9 +33,22 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
       source = await unpack(packed, compression, options);
       packed.close();
     }
-    return parseImage(source, compression, options);
+    const identified = identify(source, compression, options);
+    const zstd = identified.needsZstd ? await Zstd.load() : null;
+    return readImage(identified, compression, { inflate, zstd });
   } catch (error) {
     source.close();
     throw error;
+  }
+}
+
+function inflate(bytes: Uint8Array, target: Uint8Array): boolean {
+  try {
+    const content = inflateSync(bytes, { maxOutputLength: target.length });
+    if (content.length !== target.length) return false;
+    target.set(content);
+    return true;
+  } catch {
+    return false;
   }
 }

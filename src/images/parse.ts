@@ -1,10 +1,13 @@
 /** From bytes to an image, once they are uncompressed: chooses the reader. */
 
 import { usageError } from "../errors.js";
-import { MAGIC_BYTES, detectCompression, detectKind } from "./detect.js";
+import type { Codecs } from "./codecs.js";
+import { MAGIC_BYTES, detectCompression, detectKind, isFlattened } from "./detect.js";
 import { elfImage } from "./elf.js";
+import { unflattened } from "./flattened.js";
+import { kdumpImage, needsZstd } from "./kdump.js";
 import { limeImage } from "./lime.js";
-import { unsupported } from "./limits.js";
+import { RemarkLog, invalid, unsupported } from "./limits.js";
 import { rawImage } from "./raw.js";
 import { type ByteSource, bytesAt } from "./source.js";
 import type { ImageCompression, ImageFormat, PhysicalImage } from "./types.js";
@@ -42,36 +45,72 @@ function checkChoice(option: string, value: string | undefined, choices: readonl
 
 /** The compression of a file as `options` or its first bytes say. */
 export function compressionOf(source: ByteSource, options: ImageOptions): ImageCompression {
-  return options.compression ?? detectCompression(bytesAt(source, 0, MAGIC_BYTES));
+  return options.compression ?? detectCompression(headOf(source));
+}
+
+/** An uncompressed image of which the format is known. */
+export interface Identified {
+  /** The image's own bytes: `source`, or what it is flattened from. Closes `source`. */
+  readonly plain: ByteSource;
+  readonly format: ImageFormat;
+  readonly remarks: RemarkLog;
+  /** True if the reader needs `Codecs.zstd`. */
+  readonly needsZstd: boolean;
 }
 
 /**
- * The image in `source`, which it closes from then on.
+ * Finds out what `source` is.
  *
- * @param compression how the user's file is stored, for `PhysicalImage.compression`.
- * @throws GuestMmuError as the readers of the formats do; the source is then still open.
+ * @param compression how the user's file is stored.
+ * @throws GuestMmuError `IMAGE_INVALID` or `UNSUPPORTED` for what is no image, as `detectKind` says.
  */
-export function parseImage(
+export function identify(
   source: ByteSource,
   compression: ImageCompression,
-  { format }: ImageOptions,
-): PhysicalImage {
-  const kind = format ?? detectKind(source.name, bytesAt(source, 0, MAGIC_BYTES));
-  switch (kind) {
-    case "raw":
-      return rawImage(source, compression);
-    case "elf":
-      return elfImage(source, compression);
-    case "lime":
-      return limeImage(source, compression);
-    case "gzip":
-    case "zstd":
-      throw unsupported(
-        source.name,
-        `holds ${kind} data inside ${compression} data`,
-        "Decompress it once by hand: one level of compression is undone.",
-      );
-    default:
-      throw unsupported(source.name, `${kind} images are not read`, "Take the dump as ELF.");
+  options: ImageOptions,
+): Identified {
+  const remarks = new RemarkLog();
+  const isFlat = options.format !== "raw" && isFlattened(headOf(source));
+  const plain = isFlat ? unflattened(source, remarks) : source;
+  const format = options.format ?? formatOf(plain, compression);
+  if (isFlat && format !== "kdump" && format !== "elf") {
+    throw invalid(source.name, `is a flattened dump of neither kdump nor ELF`, "Take the dump again.");
   }
+  return { plain, format, remarks, needsZstd: format === "kdump" && needsZstd(plain) };
+}
+
+/**
+ * Reads the headers of an image.
+ *
+ * @throws GuestMmuError as the readers of the formats do; the source is then still open.
+ */
+export function readImage(
+  { plain, format, remarks }: Identified,
+  compression: ImageCompression,
+  codecs: Codecs,
+): PhysicalImage {
+  switch (format) {
+    case "raw":
+      return rawImage(plain, compression, remarks);
+    case "elf":
+      return elfImage(plain, compression, remarks);
+    case "kdump":
+      return kdumpImage(plain, compression, remarks, codecs);
+    case "lime":
+      return limeImage(plain, compression, remarks);
+  }
+}
+
+function headOf(source: ByteSource): Uint8Array {
+  return bytesAt(source, 0, MAGIC_BYTES);
+}
+
+function formatOf(source: ByteSource, compression: ImageCompression): ImageFormat {
+  const kind = detectKind(source.name, headOf(source));
+  if (kind !== "flattened" && kind !== "gzip" && kind !== "zstd") return kind;
+  throw unsupported(
+    source.name,
+    `holds ${kind} data inside ${compression === "none" ? "a dump" : `${compression} data`}`,
+    "Unpack it once by hand: one level is undone.",
+  );
 }

@@ -1,7 +1,7 @@
 /** Raw images: byte N of the file is physical address N. */
 
 import { SegmentedImage } from "./image.js";
-import { GapLog, PAGE_BYTES, PHYSICAL_END, invalid } from "./limits.js";
+import { GapLog, PAGE_BYTES, PHYSICAL_END, type RemarkLog, invalid } from "./limits.js";
 import { SegmentMap } from "./segments.js";
 import type { ByteSource } from "./source.js";
 import type { ImageCompression, PhysicalImage } from "./types.js";
@@ -11,7 +11,11 @@ import type { ImageCompression, PhysicalImage } from "./types.js";
  *
  * @throws GuestMmuError `IMAGE_INVALID` for a source without any bytes.
  */
-export function rawImage(source: ByteSource, compression: ImageCompression): PhysicalImage {
+export function rawImage(
+  source: ByteSource,
+  compression: ImageCompression,
+  remarks: RemarkLog,
+): PhysicalImage {
   const { name, size } = source;
   if (size === 0) {
     throw invalid(name, "has no bytes", "Take the dump again: an image has at least one page.");
@@ -29,6 +33,6 @@ export function rawImage(source: ByteSource, compression: ImageCompression): Phy
     cpus: [],
     vmcoreinfo: null,
     gaps,
-    remarks: [],
+    remarks: remarks.all(),
   });
 }

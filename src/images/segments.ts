@@ -3,7 +3,7 @@
  * the end of the file or of the physical address space become gaps, so that what is kept is sound.
  */
 
-import { type GapLog, PHYSICAL_END, showAddress } from "./limits.js";
+import { type GapLog, PHYSICAL_END, showAddress, showNumber } from "./limits.js";
 
 /**
  * A piece of physical memory as a header declares it. Fields above 2^53 are as near to what the header says as a double
@@ -210,11 +210,18 @@ function heldEnd(
     cut(end, start + length, `reaches ${reach}; x86-64 has no physical address beyond 2^52.`);
   }
   const storedEnd = Math.min(end, start + stored);
-  cut(storedEnd, end, `declares ${length} bytes and stores ${stored}: the rest was left out of the dump.`);
+  cut(
+    storedEnd,
+    end,
+    `declares ${showNumber(length)} bytes and stores ${showNumber(stored)}: the rest was left out of the dump.`,
+  );
   const fileEnd = Math.min(storedEnd, start + Math.max(0, sourceSize - position));
   if (fileEnd < storedEnd) {
-    const needs = position + stored;
-    cut(fileEnd, storedEnd, `needs a file of ${needs} bytes; it was cut off after ${sourceSize}.`);
+    cut(
+      fileEnd,
+      storedEnd,
+      `needs a file of ${showNumber(position + stored)} bytes; it was cut off after ${sourceSize}.`,
+    );
   }
   return fileEnd;
 }

@@ -55,7 +55,7 @@ export async function unpack(
 ): Promise<ByteSource> {
   const { name } = packed;
   if (compression === "zstd") {
-    const contentBytes = checkZstdHead(name, bytesAt(packed, 0, ZSTD_HEADER_BYTES));
+    const { contentBytes } = checkZstdHead(name, bytesAt(packed, 0, ZSTD_HEADER_BYTES));
     if (contentBytes !== null && contentBytes > maxUnpackedBytes)
       throw tooLarge(name, "zstd", maxUnpackedBytes);
   }
@@ -93,7 +93,8 @@ async function* gunzip(packed: ByteSource): AsyncGenerator<Uint8Array, void> {
 
 async function* unzstd(packed: ByteSource): AsyncGenerator<Uint8Array, void> {
   const zstd = await Zstd.load();
-  yield* zstd.decode(packed.name, chunksOf(packed, ZSTD_PIECE_BYTES));
+  const head = bytesAt(packed, 0, ZSTD_HEADER_BYTES);
+  yield* zstd.decode(packed.name, head, chunksOf(packed, ZSTD_PIECE_BYTES));
 }
 
 /** All bytes in order. Each chunk has memory of its own: gunzip works on one while the next is read. */

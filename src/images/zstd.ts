@@ -4,6 +4,7 @@
  */
 
 import type { ZSTDDecoder } from "zstddec/stream";
+import { GuestMmuError } from "../errors.js";
 import { unsupported } from "./limits.js";
 import { fieldsOf } from "./source.js";
 import { damaged, endsEarly } from "./streams.js";
@@ -30,6 +31,16 @@ interface FrameHeader {
   readonly hasDictionary: boolean;
 }
 
+/**
+ * The library does not free what a stream took that it has not decoded to its end: its window, and buffers of less than
+ * this. Beyond the limit no further stream is decoded; the memory goes with the process, or the page.
+ */
+const STREAM_BYTES = 2 ** 20;
+const LOST_BYTES_MAX = 2 ** 30;
+
+/** Bytes lost so far: the library has one memory, whoever uses it. */
+let lostBytes = 0;
+
 /** The decoder, ready for use. */
 export class Zstd {
   private constructor(private readonly decoder: ZSTDDecoder) {}
@@ -45,11 +56,32 @@ export class Zstd {
   /**
    * The content of a stream of frames, in pieces of up to 128 KBytes; checksums are verified.
    *
+   * @param head the first bytes of the stream, `ZSTD_HEADER_BYTES` if there are so many.
    * @param chunks the stream, in chunks of any size.
    * @throws GuestMmuError `IMAGE_TRUNCATED`, `IMAGE_UNREADABLE` for damaged data, `UNSUPPORTED` for a dictionary or a
-   *   window above 128 MBytes in the first frame.
+   *   window above 128 MBytes in the first frame, and after many damaged streams.
    */
-  *decode(name: string, chunks: Iterable<Uint8Array>): Generator<Uint8Array, void> {
+  *decode(name: string, head: Uint8Array, chunks: Iterable<Uint8Array>): Generator<Uint8Array, void> {
+    const { windowBytes } = checkZstdHead(name, head);
+    if (lostBytes > LOST_BYTES_MAX) {
+      throw unsupported(name, "is one too many after damaged zstd data", "Open it in a new process.");
+    }
+    const takenBytes = windowBytes + STREAM_BYTES;
+    lostBytes += takenBytes;
+    try {
+      yield* this.steps(name, chunks);
+      lostBytes -= takenBytes;
+    } catch (error) {
+      if (error instanceof GuestMmuError) throw error;
+      if (!(error instanceof Error) || !error.message.startsWith("Incomplete stream")) {
+        throw damaged(name, "zstd", error);
+      }
+      lostBytes -= takenBytes;
+      throw endsEarly(name, "zstd", error);
+    }
+  }
+
+  private *steps(name: string, chunks: Iterable<Uint8Array>): Generator<Uint8Array, void> {
     // The library repeats a failed step for ever and yields nothing. A sound step takes or gives at least a byte, or
     // ends a frame, so that there are fewer empty ones between two chunks than frames fit into a chunk.
     let emptySteps = 0;
@@ -61,14 +93,9 @@ export class Zstd {
         yield chunk;
       }
     }
-    try {
-      for (const piece of this.decoder.decodeStreaming(counted())) {
-        if (piece.length > 0) yield piece;
-        else if (++emptySteps > emptyStepsMax) throw damaged(name, "zstd");
-      }
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith("Incomplete stream")) throw error;
-      throw endsEarly(name, "zstd", error);
+    for (const piece of this.decoder.decodeStreaming(counted())) {
+      if (piece.length > 0) yield piece;
+      else if (++emptySteps > emptyStepsMax) throw damaged(name, "zstd");
     }
   }
 
@@ -78,7 +105,12 @@ export class Zstd {
    * @returns false if `bytes` is not a frame whose content fills `target`.
    */
   decodePage(bytes: Uint8Array, target: Uint8Array): boolean {
-    const content = this.decoder.decode(bytes, target.length);
+    let content: Uint8Array;
+    try {
+      content = this.decoder.decode(bytes, target.length);
+    } catch {
+      return false;
+    }
     if (content.length !== target.length) return false;
     target.set(content);
     return true;
@@ -89,12 +121,15 @@ export class Zstd {
  * Refuses, before any of it is decoded, a stream that the decoder cannot decode.
  *
  * @param head the first bytes of the stream, `ZSTD_HEADER_BYTES` if there are so many.
- * @returns the size of the first frame's content; null if the stream does not say.
+ * @returns window and content of the first frame, in bytes; `contentBytes` is null if the stream does not say.
  * @throws GuestMmuError `UNSUPPORTED` for dictionaries and large windows.
  */
-export function checkZstdHead(name: string, head: Uint8Array): number | null {
+export function checkZstdHead(
+  name: string,
+  head: Uint8Array,
+): { readonly windowBytes: number; readonly contentBytes: number | null } {
   const header = parseFrameHeader(head);
-  if (header === null) return null;
+  if (header === null) return { windowBytes: 0, contentBytes: null };
   if (header.hasDictionary) {
     throw unsupported(
       name,
@@ -109,7 +144,7 @@ export function checkZstdHead(name: string, head: Uint8Array): number | null {
       "Decompress it first: zstd -d --long=31 FILE",
     );
   }
-  return header.contentBytes;
+  return header;
 }
 
 /** The frame header at the beginning of `head` (RFC 8878, 3.1.1.1); null if it is skippable or cut off. */

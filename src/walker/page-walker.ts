@@ -22,7 +22,7 @@ import { SCAN_ROW_MAX, WindowCore, entriesOf, nextOf } from "./window-core.js";
 export interface WalkerOptions {
   /** Where the core comes from. Default "embed", the package's own. */
   readonly module?: ModuleSource;
-  /** Pages of tables that the walker keeps copies of, 256 to 65,536, 4 KiB each once used. Default 16,384. */
+  /** Pages of tables that the walker keeps copies of, 256 to 65,536, 4 KiB each. Default 4,096, for 6 GiB of 4-KByte pages at a time. */
   readonly windows?: number;
 }
 
@@ -40,7 +40,7 @@ const FOLDS = { none: Fold.None, physical: Fold.Physical, rights: Fold.Rights } 
 export interface ScanOptions {
   /** First address, moved down to its page. Default 0. */
   readonly from?: GvaLike;
-  /** First address behind the range, moved up to a page. Default: the end of the address space. */
+  /** First address behind the range, moved up to a page; at most 2^64, the default. */
   readonly to?: GvaLike;
   /**
    * Which neighbours become one row. "none" (default): a row a leaf. "physical": of equal size, flags and rights, if their
@@ -61,8 +61,10 @@ export interface ScanEnd {
   readonly entries: bigint;
 }
 
-const WINDOWS = { minimum: 256, maximum: 65_536, standard: 16_384 };
+const WINDOWS = { minimum: 256, maximum: 65_536, standard: 4_096 };
 const MAX_ENTRIES = 2 ** 30;
+/** Behind the last address. */
+const END = 1n << 64n;
 /** ms of work after which `mappings` lets others run. */
 const SLICE_MS = 10;
 
@@ -79,7 +81,7 @@ function planScan(options: ScanOptions): ScanPlan {
   const { fold = "none", maxRows = Number.MAX_SAFE_INTEGER, maxEntries = MAX_ENTRIES } = options;
   return {
     from: options.from === undefined ? 0n : toGva(options.from),
-    last: options.to === undefined ? 0xffff_ffff_ffff_ffffn : toGva(options.to) - 1n,
+    last: options.to === undefined || options.to === END ? END - 1n : toGva(options.to) - 1n,
     fold: choice("way to fold", FOLDS, fold),
     maxRows: integer("maxRows", maxRows, 1, Number.MAX_SAFE_INTEGER),
     maxEntries: BigInt(integer("maxEntries", maxEntries, 1, Number.MAX_SAFE_INTEGER)),
