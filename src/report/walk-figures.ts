@@ -63,7 +63,7 @@ function fieldFigure(address: bigint, { high, low, tone, says }: AddressField, b
 export function addressFigure(address: bigint, levels: number, leaf: number): Markup {
   if (levels === 0) {
     const whole = { high: 63, low: 0, tone: "l0", says: "the physical address" };
-    return html`<ol class="address">
+    return html`<ol role="list" class="address">
       ${fieldFigure(address, whole, true)}
     </ol> `;
   }
@@ -71,7 +71,7 @@ export function addressFigure(address: bigint, levels: number, leaf: number): Ma
   const wrong = isNonCanonical(levels, address);
   const says = `${wrong ? "not all" : "all"} as bit ${low - 1}`;
   const fields = [{ high: 63, low, tone: wrong ? "wrong" : "high", says }, ...indices(address, levels, leaf)];
-  return html`<ol class="address">
+  return html`<ol role="list" class="address">
     ${fields.map((field) => fieldFigure(address, field, true))}
   </ol> `;
 }
@@ -79,7 +79,7 @@ export function addressFigure(address: bigint, levels: number, leaf: number): Ma
 /** A guest-physical address as indices above the cards of its nested walk. */
 export function gpaFigure(gpa: bigint, levels: number, leaf: number): Markup {
   const fields = indices(gpa, levels, leaf);
-  return html`<ol class="address compact" style="--n:${levels + 1}">
+  return html`<ol role="list" class="address compact" style="--n:${levels + 1}">
     ${fields.map((field) => fieldFigure(gpa, field, false))}
   </ol> `;
 }
@@ -102,7 +102,7 @@ function rightsFigure({ model, rights }: Figures, reference: Reference): Markup 
     const state = after[right] ? "kept" : own[right] ? "gone" : isFirstLoss(model, rights, reference, right);
     return html`<li class="${state}"><b>${name}</b> <span>${state}</span></li>`;
   });
-  return html`<ul class="rights" aria-label="Rights after this entry">
+  return html`<ul role="list" class="rights" aria-label="Rights after this entry">
     ${cells}
   </ul>`;
 }
@@ -148,9 +148,10 @@ function flagsFigure({ model, reasons }: Figures, reference: Reference): Markup 
     reserved === 0n
       ? null
       : html`<li class="decides">
-          <b>${bitsInWords(reserved)}</b> <i>1</i> <span>reserved <em>decides</em></span>
+          <b>${bitsInWords(reserved).replace(/^bits? /, "")}</b> <i>1</i>
+          <span>reserved, has to be 0 <em>decides</em></span>
         </li>`;
-  return html`<ul class="flags" aria-label="Flags">
+  return html`<ul role="list" class="flags" aria-label="Flags">
     ${items}${extra}
   </ul>`;
 }

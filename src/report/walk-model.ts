@@ -41,6 +41,9 @@ const ACCESSES: readonly WalkAccess[] = [
   "stack-write",
 ];
 
+/** Bits that a physical address can have: with so many, no bit of an entry's address is reserved. */
+const MAXPHYADDR_MAX = 52;
+
 /** The second dimension: EPT by its pointer, or nested paging of AMD by its CR3. */
 export type NestedRoot =
   | {
@@ -80,6 +83,36 @@ export interface WalkContextRegisters {
   /** CPUID.80000001H:EDX.Page1GB. Default true. */
   readonly page1GB?: boolean;
   readonly nested?: NestedRoot | null;
+}
+
+/** Whoever has registers by these names: a `Vcpu`. */
+export interface RegisterSource {
+  get(name: "cr0" | "cr3" | "cr4" | "efer" | "rflags" | "pkru" | "pkrs" | "cpl" | "eptp"): bigint;
+}
+
+/**
+ * The registers of a vCPU as they are now, which have to be those that the walk was made with. Ask behind the walk: KVM
+ * gives a vCPU its EPTP when it first runs. `machine` is what they do not say: the `configuration` of its machine.
+ */
+export function registersOf(
+  vcpu: RegisterSource,
+  machine: { readonly maxphyaddr?: number; readonly page1GB?: boolean } = {},
+): WalkContextRegisters {
+  const { maxphyaddr = MAXPHYADDR_MAX, page1GB = true } = machine;
+  const eptp = vcpu.get("eptp");
+  return {
+    cr0: vcpu.get("cr0"),
+    cr3: vcpu.get("cr3"),
+    cr4: vcpu.get("cr4"),
+    efer: vcpu.get("efer"),
+    rflags: vcpu.get("rflags"),
+    pkru: vcpu.get("pkru"),
+    pkrs: vcpu.get("pkrs"),
+    cpl: Number(vcpu.get("cpl")),
+    maxphyaddr,
+    page1GB,
+    nested: eptp === 0n ? null : { kind: "ept", eptp },
+  };
 }
 
 /** What a `Translation` does not say of itself: which access was made, and what governed it. */
@@ -231,7 +264,7 @@ function settingsOf({ registers, access = "read" }: WalkContext): Settings {
     cpl,
     pkru: Number(registers.pkru ?? 0),
     pkrs: Number(registers.pkrs ?? 0),
-    maxphyaddr: registers.maxphyaddr ?? 52,
+    maxphyaddr: registers.maxphyaddr ?? MAXPHYADDR_MAX,
     page1GB: registers.page1GB ?? true,
     cr3: registers.cr3,
     nested: nestedSettings(registers.nested),
@@ -373,8 +406,8 @@ function check(translation: Translation, context: WalkContext): void {
       nested?.kind,
       'Pass the one it was made with: { kind: "ept", eptp } or { kind: "npt", ncr3 }.',
     );
-  const { maxphyaddr = 52 } = context.registers;
-  if (!Number.isInteger(maxphyaddr) || maxphyaddr < 32 || maxphyaddr > 52)
+  const { maxphyaddr = MAXPHYADDR_MAX } = context.registers;
+  if (!Number.isInteger(maxphyaddr) || maxphyaddr < 32 || maxphyaddr > MAXPHYADDR_MAX)
     refuse("MAXPHYADDR", maxphyaddr, "Pass an integer from 32 to 52.");
 }
 

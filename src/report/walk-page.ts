@@ -5,7 +5,9 @@
  */
 
 import { PTE_ADDRESS } from "../core/layout.generated.js";
+import { usageError } from "../errors.js";
 import { hex } from "../machine/address.js";
+import { checkOptions, show } from "../machine/arguments.js";
 import { type Translation } from "../machine/translation.js";
 import { html, type Markup } from "./html.js";
 import {
@@ -61,32 +63,45 @@ function addressSection({ gva, settings, guest }: WalkModel): Markup {
   </section> `;
 }
 
+/** What was looked for where the walk ended, if it was not read; null if the walk ended at an entry. */
+function endCard({ end, rows, result, settings }: WalkModel): Markup | null {
+  if (end === null) return null;
+  const { row, column } = end;
+  const at = rows.find(({ level }) => level === row);
+  const read = column === 0 ? at?.guest : at?.nested.some(({ level }) => level === column);
+  if (read) return null;
+  const level = column === 0 ? row : column;
+  const nested = settings.nested?.format === "ept" ? "EPT " : "nested ";
+  const name = level === 0 ? "page" : `${column === 0 ? "" : nested}${ENTRY_NAMES[level]}`;
+  const says =
+    result.kind === "missing"
+      ? `It lies at ${hex(result.hpa)}, which is not in the memory that was given.`
+      : "It was not read.";
+  return ghostCard(name, level, says, true);
+}
+
 /** Entries of the guest in tables that are physical, one after the other. */
 function chainSection(figures: Figures): Markup {
-  const { settings, guest, rows, result, end } = figures.model;
+  const { model } = figures;
+  const { settings, guest, result } = model;
   const last = guest.at(-1) ?? null;
   const cards = guest.map((reference) => entryCard(figures, reference));
-  const ghosts: Markup[] = [];
-  for (let level = last ? last.level - 1 : settings.levels; level > 0 && !last?.leaf; level--) {
-    const missing = end !== null && end.row === level;
-    const at = rows.find((row) => row.level === level);
-    const says =
-      missing && at
-        ? `Its table, with the entry at ${hex(at.address)}, is not in the memory given.`
-        : "not reached";
-    ghosts.push(ghostCard(ENTRY_NAMES[level]!, level, says, missing));
-  }
-  const page = result.kind === "ok" ? pageCard(last, result.hpa, "physical address") : null;
+  const end = endCard(model);
+  if (end) cards.push(end);
+  const rest = last?.leaf ? 0 : (last ? last.level - 1 : settings.levels) - (end ? 1 : 0);
+  for (let level = rest; level > 0; level--)
+    cards.push(ghostCard(ENTRY_NAMES[level]!, level, "not reached", false));
+  if (result.kind === "ok") cards.push(pageCard(last, result.hpa, "physical address"));
   const intro =
     settings.levels === 0
       ? "There are no tables to walk: CR0.PG is clear."
       : html`CR3 gives the first table, at <code>${hex(settings.cr3 & PTE_ADDRESS)}</code>; each entry the
-          next one, or the page.`;
+          next table, or the page.`;
   return html`<section aria-labelledby="walk">
     <h2 id="walk">The walk</h2>
     <p>${intro}</p>
-    <ol class="chain" style="--n:${cards.length + ghosts.length + (page ? 1 : 0)}">
-      ${cards}${ghosts}${page}
+    <ol role="list" class="chain" style="--n:${cards.length}">
+      ${cards}
     </ol>
   </section> `;
 }
@@ -99,19 +114,16 @@ function rowSection(figures: Figures, row: Row): Markup {
   const name = row.level === 0 ? "The page" : `Guest level ${row.level}: the ${ENTRY_NAMES[row.level]}`;
   const cards = row.nested.map((reference) => entryCard(figures, reference));
   const hpa = below?.leaf ? throughLeaf(below, row.address) : null;
-  const last = row.guest
-    ? entryCard(figures, row.guest, hpa)
-    : row.level === 0 && model.result.kind === "ok" && below
-      ? pageCard(below, model.result.hpa, "hpa")
-      : null;
-  const figure = gpaFigure(row.address, levels, leafLevel(row.nested));
+  if (row.guest) cards.push(entryCard(figures, row.guest, hpa));
+  else if (model.result.kind === "ok" && below) cards.push(pageCard(below, model.result.hpa, "hpa"));
+  const end = model.end?.row === row.level ? endCard(model) : null;
   return html`<section aria-labelledby="row${row.level}">
     <h3 id="row${row.level}">
       ${name} <span>at gpa <code>${hex(row.address)}</code></span>
     </h3>
-    ${figure}
-    <ol class="chain" style="--n:${levels + 1}">
-      ${cards}${last}
+    ${gpaFigure(row.address, levels, leafLevel(row.nested))}
+    <ol role="list" class="chain" style="--n:${levels + 1}">
+      ${cards}${end}
     </ol>
   </section> `;
 }
@@ -279,12 +291,16 @@ export function walkPage(
   context: WalkContext,
   options: WalkPageOptions = {},
 ): string {
+  checkOptions("options of walkPage", options, ["title", "repeat"]);
+  const { title = "", repeat = "" } = options;
+  for (const [name, text] of Object.entries({ title, repeat }))
+    if (typeof text !== "string")
+      throw usageError(`The ${name} of a walk's page is ${show(text)}.`, "Pass a string.");
   const model = modelOf(translation, context);
   const explanation = explain(model);
   const figures: Figures = { model, rights: accumulate(model), reasons: explanation.reasons };
-  const { title = "", repeat = "" } = options;
   const access = accessInWords(model);
-  return html`<!doctype html>
+  const page = html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
@@ -314,5 +330,6 @@ export function walkPage(
               </footer> `
         }
       </body>
-    </html> `.text;
+    </html>`;
+  return `${page.text}\n`;
 }

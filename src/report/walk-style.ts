@@ -15,7 +15,8 @@ export const STYLE = new Markup(`
 @media screen and (prefers-color-scheme:dark){:root{color-scheme:dark;${DARK}}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1360px;padding:0 28px 40px;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,"Segoe UI","DejaVu Sans",sans-serif;overflow-wrap:anywhere}
-html{background:var(--bg);scroll-behavior:smooth;scroll-padding-top:16px}
+html{background:var(--bg);scroll-padding-top:16px}
+@media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 header{padding:26px 0 4px}
 h1{font-size:22px;line-height:1.3;margin:0 0 12px;font-weight:650;letter-spacing:-.01em}
 h2{font-size:18px;line-height:1.3;margin:34px 0 6px;font-weight:650}
@@ -46,15 +47,15 @@ background:var(--panel);border-radius:4px;padding:3px 7px 5px;font-size:13px}
 .compact>li{flex:1 1 auto;min-width:76px;border-top:none;border-bottom:3px solid var(--tone);border-radius:0;padding:0 6px 3px;font-size:12.5px;background:none;display:block}
 .compact span+span{margin-left:.6em}
 
-@media (min-width:1000px){.chain,.compact{display:grid!important;grid-template-columns:repeat(var(--n),minmax(0,1fr))!important;column-gap:24px!important}}
+@media screen and (min-width:1000px){.chain,.compact{display:grid!important;grid-template-columns:repeat(var(--n),minmax(0,1fr))!important;column-gap:24px!important}}
 .chain{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,232px),1fr));gap:14px 24px}
 .card{position:relative;display:flex;flex-direction:column;gap:8px;min-width:0;background:var(--panel);border:1px solid var(--line);border-top:5px solid var(--tone);border-radius:7px;padding:9px 12px 12px}
 .card.nested{background:var(--nested)}
 .card:not(:last-child)::after{content:"\\2192";position:absolute;left:100%;top:96px;width:24px;text-align:center;font-size:18px;line-height:1;color:var(--dim)}
 .card:target{outline:3px solid var(--accent);outline-offset:2px}
 .card.end{border-color:var(--bad);box-shadow:0 0 0 1px var(--bad)}
-.card.end::after{content:none}
-.card.ghost{background:none;border-style:dashed;border-top-style:dashed;color:var(--dim)}
+.card.end::after,.card.ghost::after{content:none}
+.card.ghost{align-self:start;background:none;border-style:dashed;border-top-style:dashed;color:var(--dim)}
 .card.ghost.end{background:var(--bad-bg);color:var(--ink)}
 .card p{margin:0;font-size:13px}
 .order{display:inline-block;min-width:1.75em;padding:0 .35em;border-radius:1em;background:var(--tone);color:var(--on);font:600 12px/1.65 var(--mono);text-align:center}
@@ -118,7 +119,7 @@ a:focus-visible{outline:3px solid var(--accent);outline-offset:1px}
 .others small{display:block}
 footer{margin-top:34px;color:var(--dim)}
 
-@media (max-width:760px){
+@media screen and (max-width:760px){
 body{padding:0 14px 30px}h1{font-size:19px}
 .chain{grid-template-columns:1fr;gap:26px}
 .card:not(:last-child)::after{content:"\\2193";left:0;right:0;top:100%;width:auto;padding-top:4px}
@@ -134,7 +135,9 @@ body{padding:0 14px 30px}h1{font-size:19px}
 @page{margin:12mm}
 :root{--bg:#fff}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-body{max-width:none;padding:0;font-size:11pt}
+body{max-width:none;padding:0;font-size:10.5pt}
+.chain{grid-template-columns:repeat(3,minmax(0,1fr));gap:12px 22px}
+.grid{margin:6px 0 0;width:100%}.grid td{font-size:11px;height:auto}.grid code,.grid .index{font-size:10.5px}.grid a,.grid .page{padding:3px 5px}
 .card,.grid tr,.address,table.others,.verdict{break-inside:avoid}
 h2,h3{break-after:avoid}
 }

@@ -107,12 +107,12 @@ function explainTranslated(model: WalkModel): string {
   if (result.kind !== "ok") return "";
   const nested = settings.nested !== null;
   const through = (leaf: Reference): string =>
-    `in a ${PAGE_SIZES[leaf.level]} page that the ${entryInWords(leaf, nested)} maps`;
+    ` in a ${PAGE_SIZES[leaf.level]} page that the ${entryInWords(leaf, nested)} maps`;
   const leaf = guest.at(-1);
-  const found = leaf ? through(leaf) : "since paging is off (CR0.PG is clear)";
-  if (!nested) return `reaches physical address ${hex(result.hpa)} ${found}`;
+  const found = leaf ? through(leaf) : ", since paging is off (CR0.PG is clear)";
+  if (!nested) return `reaches physical address ${hex(result.hpa)}${found}`;
   const below = rows.at(-1)?.nested.at(-1);
-  return `reaches gpa ${hex(result.gpa)} ${found}, and hpa ${hex(result.hpa)}${below ? ` ${through(below)}` : ""}`;
+  return `reaches gpa ${hex(result.gpa)}${found}, and hpa ${hex(result.hpa)}${below ? through(below) : ""}`;
 }
 
 function explainNested(

@@ -56,6 +56,7 @@ describe("the tarball", () => {
       "examples/walk-raw.mjs",
       "examples/walker-page/index.html",
       "dist/verify/index.js",
+      "dist/report/index.js",
       "dist/verify/worker.js",
       "build/lab-explore.wasm",
       "build/lab-explore.sites.json",
@@ -115,6 +116,21 @@ describe("installed", () => {
        console.log("clean", seen.length);`,
     );
     expect((await node("graph.mjs")).stdout).toContain("clean 0");
+  });
+
+  test("the words and pictures of a walk need nothing of Node, and their example draws a page", async () => {
+    await writeFile(
+      join(folder, "report.mjs"),
+      `import { register } from "node:module";
+       const hooks = "data:text/javascript," + encodeURIComponent(
+         "export async function resolve(s, c, n) { if (!/^(\\.|guestmmu|file:)/.test(s)) throw new Error('reaches ' + s); return n(s, c); }");
+       register(hooks);
+       console.log(typeof (await import("guestmmu/report")).walkPage);`,
+    );
+    expect((await node("report.mjs")).stdout.trim()).toBe("function");
+    const { stdout } = await node("node_modules/guestmmu/examples/walk-page.mjs", join(folder, "walk.html"));
+    expect(stdout).toMatch(/raises #PF with error code 0x3 \(P, W\/R\), because the page is read-only/);
+    expect(await readFile(join(folder, "walk.html"), "utf8")).toMatch(/^<!doctype html>[^]*<\/html>\n$/);
   });
 
   test("the worker entry and the wasm assets can be imported by name", async () => {
