@@ -21,6 +21,7 @@ export function addWalk(program: Command): void {
     .option("--pkru <value>", "protection keys' rights, which no note has (default: 0)");
   addTargetOptions(command)
     .optionsGroup("Results:")
+    .option("--html <file>", "write the walk as a page of its own, too")
     .option("--json", "print one JSON document (schema guestmmu-inspect/1)")
     .addHelpText(
       "after",
@@ -28,7 +29,7 @@ export function addWalk(program: Command): void {
 
 Examples:
   guestmmu walk vmcore.elf 0xffffffff81000000 --access w
-  guestmmu walk vmcore.elf 0x7ffead74cd60 --cpu 1
+  guestmmu walk vmcore.elf 0x7ffead74cd60 --cpu 1 --html walk.html
   guestmmu walk host.elf 0xffffffff81a18120 --nested
 
 A walk that ends in a fault is a result. Exit codes: 0 done, 2 usage, or an image or root that cannot be used.`,

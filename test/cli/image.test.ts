@@ -144,6 +144,18 @@ describe("walk", () => {
     expect(named).toMatch(/^gpa 0x1a18120, hpa 0x8c18120/m);
   });
 
+  test("--html writes it as a page, with the command that makes it again", async () => {
+    const page = file("walk.html");
+    const out = await done("walk", NESTED, "0xffffffff81a18120", "--nested", "--html", page);
+    expect(out).toMatch(/\nwritten: .*walk\.html\n$/);
+    const html = readFileSync(page, "utf8");
+    expect(html).toMatch(/^<!doctype html>/i);
+    expect(html).toContain("--access r --cpl 0 --nested");
+    const { code, err } = await guestmmu(["walk", KPTI, STACK, "--html", file("none/walk.html")]);
+    expect(err).toMatch(/--html: .*none\/walk\.html cannot be written \(ENOENT\)/);
+    expect(code).toBe(2);
+  });
+
   test("--json has the same steps", async () => {
     const document = await json<{
       result: { kind: string; hpa: string };
