@@ -113,7 +113,7 @@ export default tseslint.config(
   layer(
     "src/explore/**",
     "\\.\\./(workers|measure|report|cli|trace|scenarios|verify)/|piscina|commander",
-    "explore knows the machine and the checkers, not the scenarios, and runs in one thread",
+    "explore knows the machine and the checkers, not the scenarios, and starts no thread",
   ),
   layer(
     "src/scenarios/**",

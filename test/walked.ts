@@ -218,13 +218,19 @@ export class NestedGuest {
   readonly ept: Tables;
   readonly guest: Tables;
   readonly #levels: number;
+  readonly #eptLevels: number;
   #host = 0x800_0000n;
   #tables = 0x10_0000n;
 
-  constructor({ levels = 4, gap = 0x3000n }: { levels?: 4 | 5; gap?: bigint } = {}) {
+  constructor({ levels = 4, eptLevels = 4 }: { levels?: 4 | 5; eptLevels?: 4 | 5 } = {}) {
     this.#levels = levels;
+    this.#eptLevels = eptLevels;
     const flags = layout.EPT_RWX | layout.EPT_A;
-    this.ept = new Tables(this.words, { levels: 4, upper: flags, page: () => (this.#host += gap) });
+    this.ept = new Tables(this.words, {
+      levels: eptLevels,
+      upper: flags,
+      page: () => (this.#host += 0x3000n),
+    });
     this.guest = new Tables(this.words, {
       levels,
       upper: layout.PTE_P | layout.PTE_RW | layout.PTE_US | layout.PTE_A,
@@ -249,7 +255,8 @@ export class NestedGuest {
   }
   context(gva: bigint, access: WalkAccess = "read", more: Partial<WalkContextRegisters> = {}): WalkContext {
     const cr4 = layout.CR4_PAE | (this.#levels === 5 ? layout.CR4_LA57 : 0n);
-    const nested = { kind: "ept", eptp: this.ept.root | layout.EPTP_WB_4LEVEL | layout.EPTP_AD } as const;
+    const walk = this.#eptLevels === 5 ? layout.EPTP_WB_5LEVEL : layout.EPTP_WB_4LEVEL;
+    const nested = { kind: "ept", eptp: this.ept.root | walk | layout.EPTP_AD } as const;
     return { gva, access, registers: registers({ cr3: this.guest.root, cr4, nested, ...more }) };
   }
   walk(context: WalkContext): Translation {

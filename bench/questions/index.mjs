@@ -1,5 +1,5 @@
 // What bench/ can be asked, in the order of the report.
-import { broken, searchRate, verdicts } from "./explore.mjs";
+import { broken, searchRate, together, verdicts } from "./explore.mjs";
 import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
 import { vectors } from "./vectors.mjs";
@@ -22,5 +22,6 @@ export const QUESTIONS = [
   verdicts,
   broken,
   searchRate,
+  together,
   vectors,
 ];

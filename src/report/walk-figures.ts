@@ -45,7 +45,7 @@ function indices(address: bigint, levels: number, leaf: number): AddressField[] 
     const says = `${ENTRY_NAMES[level]} ${indexAt(level, address)}`;
     fields.push({ high: low + 8, low, tone: `l${level}`, says });
   }
-  fields.push({ high: levelShift(leaf) - 1, low: 0, tone: "l0", says: "offset in the page" });
+  fields.push({ high: levelShift(leaf) - 1, low: 0, tone: "l0", says: "offset" });
   return fields;
 }
 
@@ -202,10 +202,12 @@ export function entryCard(figures: Figures, reference: Reference, hpa: bigint | 
             : html`<dt>at hpa</dt>
                 <dd><code>${hex(hpa)}</code></dd>`
         }
-        <dt>value</dt>
-        <dd class="whole"><code>${digits(reference.entry)}</code></dd>
       </dl>
     </div>
+    <dl class="word">
+      <dt>value</dt>
+      <dd><code>${digits(reference.entry)}</code></dd>
+    </dl>
     ${flagsFigure(figures, reference)} ${leadsTo(model, reference, ends)} ${rightsFigure(figures, reference)}
   </li> `;
 }

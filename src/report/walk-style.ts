@@ -49,9 +49,9 @@ background:var(--panel);border-radius:4px;padding:3px 7px 5px;font-size:13px}
 
 @media screen and (min-width:1000px){.chain,.compact{display:grid!important;grid-template-columns:repeat(var(--n),minmax(0,1fr))!important;column-gap:24px!important}}
 .chain{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,232px),1fr));gap:14px 24px}
-.card{position:relative;display:flex;flex-direction:column;gap:8px;min-width:0;background:var(--panel);border:1px solid var(--line);border-top:5px solid var(--tone);border-radius:7px;padding:9px 12px 12px}
+.card{container-type:inline-size;position:relative;display:flex;flex-direction:column;gap:8px;min-width:0;background:var(--panel);border:1px solid var(--line);border-top:5px solid var(--tone);border-radius:7px;padding:9px 12px 12px}
 .card.nested{background:var(--nested)}
-.card:not(:last-child)::after{content:"\\2192";position:absolute;left:100%;top:96px;width:24px;text-align:center;font-size:18px;line-height:1;color:var(--dim)}
+.card:not(:last-child)::after{content:"\\2192";position:absolute;left:100%;top:84px;width:24px;text-align:center;font-size:18px;line-height:1;color:var(--dim)}
 .card:target{outline:3px solid var(--accent);outline-offset:2px}
 .card.end{border-color:var(--bad);box-shadow:0 0 0 1px var(--bad)}
 .card.end::after,.card.ghost::after{content:none}
@@ -60,18 +60,20 @@ background:var(--panel);border-radius:4px;padding:3px 7px 5px;font-size:13px}
 .card p{margin:0;font-size:13px}
 .order{display:inline-block;min-width:1.75em;padding:0 .35em;border-radius:1em;background:var(--tone);color:var(--on);font:600 12px/1.65 var(--mono);text-align:center}
 .place{display:flex;gap:11px}
-.table{flex:0 0 54px;height:124px;display:flex;flex-direction:column;border:1px solid var(--tone);border-radius:3px;overflow:hidden;font:10.5px/1.25 var(--mono);text-align:center;
+.table{flex:0 0 54px;height:108px;display:flex;flex-direction:column;border:1px solid var(--tone);border-radius:3px;overflow:hidden;font:10.5px/1.25 var(--mono);text-align:center;
 background:repeating-linear-gradient(var(--panel) 0 5px,var(--line) 5px 6px)}
 .table span{background:var(--panel);color:var(--dim)}
 .table b{background:var(--tone);color:var(--on);font-weight:600;line-height:1.5}
 dl{margin:0}
 dt{color:var(--dim)}dd{margin:0}
 .place dl{flex:1;min-width:0;display:grid;grid-template-columns:max-content minmax(0,1fr);gap:3px 7px;align-content:center;font-size:13px;line-height:1.45}
-.place dt{font-size:12px}.place .whole{grid-column:1/3}
+.place dt{font-size:12px}
+.word{display:flex;flex-wrap:wrap;gap:0 8px;font-size:13px;line-height:1.45}.word dt{font-size:12px;line-height:1.57}
 dd code{font-size:12.5px}
 .value span,.value b{display:inline-block}
 .value span+b{margin:0 3px;font-weight:600;color:var(--tone)}
 .value span:first-child{color:var(--dim)}
+@container (max-width:215px){.place{gap:9px}.table{flex-basis:46px}.place dl{grid-template-columns:1fr;gap:0;line-height:1.3}.place dt{margin-top:2px}}
 .flags{font-size:12.5px;line-height:1.4;display:grid;gap:2px;flex:1;align-content:start}
 .flags li{display:flex;gap:7px;padding:1px 4px;margin:0 -4px;border-radius:3px}
 .flags b{font:12px/1.5 var(--mono);flex:0 0 2.9em}

@@ -12,9 +12,9 @@ const GVA = 0x7f3a_5c21_e678n;
 const GPA = 0x1_4af3_d000n;
 const USER_RW = layout.PTE_P | layout.PTE_RW | layout.PTE_US | layout.PTE_A | layout.PTE_D;
 
-/** A nested walk of the guest's levels over four of EPT; with `stopped`, EPT lets the guest's PDE not be written. */
-function nested(levels: 4 | 5, stopped = false): [Translation, WalkContext] {
-  const guest = new NestedGuest({ levels });
+/** A nested walk of the guest's levels over those of EPT; with `stopped`, EPT lets the guest's PDE not be written. */
+function nested(levels: 4 | 5, stopped = false, eptLevels: 4 | 5 = 4): [Translation, WalkContext] {
+  const guest = new NestedGuest({ levels, eptLevels });
   guest.guest.map(GVA, GPA | USER_RW);
   guest.mapNested(GPA, 0x33_4567_8000n);
   if (stopped) guest.ept.change(guest.guest.entry(GVA, 2), 2, (entry) => entry & ~layout.EPT_W);
@@ -38,6 +38,7 @@ const PAGES: readonly (readonly [string, () => string])[] = [
   ["an address that is not canonical", () => walkPage(...flat(1n << 50n))],
   ["a nested walk", () => walkPage(...nested(4))],
   ["a nested walk that EPT stops", () => walkPage(...nested(5, true))],
+  ["five levels in both dimensions", () => walkPage(...nested(5, false, 5))],
 ];
 
 interface Contrast {
@@ -173,6 +174,14 @@ describe.skipIf(missing)("the page of a walk", () => {
       expect(await page.locator(".end").count()).toBe(0);
     }));
 
+  test("with five levels in both dimensions there are 35", () =>
+    on(walkPage(...nested(5, false, 5)), {}, async (page) => {
+      const numbers = await page.locator(".grid td.ref .order").allTextContents();
+      expect(numbers).toEqual(Array.from({ length: 35 }, (_, i) => String(i + 1)));
+      expect(await page.locator(".card[id]").count()).toBe(35);
+      expect(await page.getByText("35 of at most 35 references were made").count()).toBe(1);
+    }));
+
   test("where a walk ended is marked, in the grid and at the entry, and the rest is said not to be reached", () =>
     on(walkPage(...nested(5, true)), {}, async (page) => {
       // Levels 5 to 3 of the guest, with four nested references each, and the nested walk for the PDE.
@@ -213,7 +222,7 @@ describe.skipIf(missing)("the page of a walk", () => {
         "PDPTE 233",
         "PDE 225",
         "PTE 30",
-        "offset in the page",
+        "offset",
       ]);
       const bits = await page.locator(".address .bits").allTextContents();
       expect(BigInt(`0b${bits.join("")}`)).toBe(GVA);
