@@ -143,6 +143,11 @@ export default tseslint.config(
     "\\.\\./(cli|explore|invariants|scenarios|verify)/|commander",
     "measure knows no command line",
   ),
+  layer(
+    "src/inspect/**",
+    "\\.\\./(cli|workers|measure|trace|explore|invariants|scenarios|verify)/|piscina|commander",
+    "inspect knows images, the walker and reports, and no command line",
+  ),
   layer("src/verify/**", "\\.\\./(cli|measure|workers|trace)/|commander", "verify knows no command line"),
   layer(
     "src/index.ts",
