@@ -65,10 +65,13 @@ class Maker {
   /** Tables made so far: of the guest at index 0, since an entry may serve at several levels; nested ones by their level. */
   readonly #tables: bigint[][] = [[], [], [], [], [], []];
   #pages = 0n;
+  /** Most entries have been used before: their accessed and dirty flags are set, their EPT memory type is write-back. */
+  readonly #used: boolean;
 
   constructor(list: readonly number[], wanted: Wanted) {
     this.#choices = new Choices(list);
     this.#wanted = wanted;
+    this.#used = this.#choices.flag();
   }
 
   /** A page for this use, as an address: without a choice each is one after the other. */
@@ -196,6 +199,7 @@ class Maker {
     entry |= c.bit(7, large || (level === 1 && c.flag()) || (level >= 4 && c.rarely(rare)));
     entry |= c.bits(4) << 8n;
     entry |= c.bit(12, large && c.rarely(4));
+    if (this.#used && !c.rarely(32)) entry |= 0x60n;
     return entry | (c.bits(11) << 52n) | c.bit(63, c.rarely(nested ? 40 : 6));
   }
 
@@ -206,11 +210,13 @@ class Maker {
     entry |= c.bit(0, read) | c.bit(1, write && (read || c.flag())) | c.bit(2, fetch);
     if (c.rarely(160)) entry &= ~7n;
     if (leaf) {
-      const types = c.rarely(100) ? [2n, 3n, 7n] : [6n, 6n, 6n, 0n, 1n, 4n, 5n];
+      const sound = this.#used && !c.rarely(32) ? [6n] : [6n, 6n, 6n, 0n, 1n, 4n, 5n];
+      const types = c.rarely(100) ? [2n, 3n, 7n] : sound;
       entry |= (types[c.below(types.length)]! << 3n) | c.bit(6, c.flag());
       entry |= c.bit(7, level > 1 || c.flag());
     } else if (c.rarely(120)) entry |= 1n << BigInt(3 + c.below(level >= 4 ? 5 : 4));
     entry |= c.bits(2) << 8n;
+    if (this.#used && !c.rarely(32)) entry |= 0x300n;
     // User-mode execute: on, where the walk shall go on.
     entry |= c.bit(10, !c.rarely(24)) | c.bit(11, c.flag());
     return entry | (c.bits(12) << 52n);
