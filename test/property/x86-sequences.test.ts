@@ -154,7 +154,7 @@ test.each(["none", "ept", "npt"] as const)("nested tables: %s; sequences through
         shared.clear();
       }
     }),
-    { numRuns: RUNS, includeErrorInReport: true } as fc.Parameters<[number[], Step[]]>,
+    { numRuns: RUNS, includeErrorInReport: true },
   );
   expect(hits).toBeGreaterThan(RUNS / 4);
 });

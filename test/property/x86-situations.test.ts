@@ -41,7 +41,7 @@ test.each(["none", "ept", "npt"] as const)("nested tables: %s; the core and the 
       const { answer, walks } = runner.one(c);
       throw new Error(showCase(c, answer, walks));
     }),
-    { numRuns: RUNS, includeErrorInReport: true } as fc.Parameters<[number[]]>,
+    { numRuns: RUNS, includeErrorInReport: true },
   );
   for (const kind of KINDS[nested]) expect(seen.get(kind) ?? 0, kind).toBeGreaterThan(RUNS / 400);
 });
