@@ -26,6 +26,8 @@ export * from "./layout/histogram";
 export * from "./layout/drive";
 export * from "./layout/guest";
 export * from "./layout/tlb";
+export * from "./layout/structures";
+export * from "./layout/walkcache";
 export * from "./layout/window";
 export * from "./layout/case";
 export * from "./layout/offsets";

@@ -108,6 +108,7 @@ export {
   type BatchOptions,
   type BatchResult,
   type MmioHandler,
+  type InvpcidKind,
   type RegisterName,
   type RegisterResult,
   type TlbInfo,

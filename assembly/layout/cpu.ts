@@ -13,7 +13,7 @@ export class Cpu {
   tlbBase: u32;
   /** Bytes of the 4-KByte entries less one entry: masks a page number << 5. */
   tlbMask: u32;
-  /** Last full flush: older entries, and rows of the walk cache, are empty, global or not. */
+  /** Last flush of all linear addresses: older entries are empty, global or not. */
   keptGeneration: u32;
   /** Deny masks, one a kind of access (x86/rights.ts). */
   denyRead: u64;
@@ -78,6 +78,15 @@ export class Cpu {
   pmlIndex: u32;
   pmlAddress: u64;
   eptVpidCap: u64;
+  /** Generation of the last flush of guest-physical addresses: rows of the walk cache of another one are empty. */
+  tablesGeneration: u32;
+  /** 1 if the VPID changed since everything was flushed: entries of several may be there. */
+  vpidsSeen: u32;
+  /** Which nested tables a row of the walk cache comes from, as its tag says it (layout/walkcache.ts). */
+  tablesTag: u64;
+  /** Rows of the paging-structure caches, 0 without (layout/structures.ts); their bytes less one row. */
+  structuresBase: u32;
+  structuresMask: u32;
 }
 if (ACTOR_CPU + offsetof<Cpu>() > ACTOR_STATS) ERROR("Cpu must fit its part");
 if (offsetof<Cpu>("denyImplicitRead") > 64) ERROR("what a TLB hit reads must fit one line");
@@ -123,6 +132,11 @@ export const CPU_SECONDARY_CONTROLS: usize = ACTOR_CPU + offsetof<Cpu>("secondar
 export const CPU_PML_INDEX: usize = ACTOR_CPU + offsetof<Cpu>("pmlIndex");
 export const CPU_PML_ADDRESS: usize = ACTOR_CPU + offsetof<Cpu>("pmlAddress");
 export const CPU_EPT_VPID_CAP: usize = ACTOR_CPU + offsetof<Cpu>("eptVpidCap");
+export const CPU_TABLES_GENERATION: usize = ACTOR_CPU + offsetof<Cpu>("tablesGeneration");
+export const CPU_VPIDS_SEEN: usize = ACTOR_CPU + offsetof<Cpu>("vpidsSeen");
+export const CPU_TABLES_TAG: usize = ACTOR_CPU + offsetof<Cpu>("tablesTag");
+export const CPU_STRUCTURES_BASE: usize = ACTOR_CPU + offsetof<Cpu>("structuresBase");
+export const CPU_STRUCTURES_MASK: usize = ACTOR_CPU + offsetof<Cpu>("structuresMask");
 
 /** Dimensions of translation: bit 0 the guest's tables, bit 1 nested tables (EPT or AMD nested paging). */
 export enum Shape {
@@ -166,11 +180,13 @@ export enum Register {
   EptVpidCap = 15,
 }
 
-/** What became of a register write. */
+/** What became of a register write, or of an instruction that invalidates. */
 export enum RegisterWrite {
   Ok = 0,
   /** #GP(0): a reserved bit, or a combination that the manual forbids. */
   GeneralProtection = 1,
   /** The manual allows it, this processor does not have it (32-bit and PAE paging). */
   Unsupported = 2,
+  /** VMfail, error 28: invalid operand to INVEPT or INVVPID. */
+  VmFail = 3,
 }

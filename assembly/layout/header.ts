@@ -94,6 +94,10 @@ export class Header {
   /** Pages that a file may have. */
   filePages: u32;
   filesBase: u32;
+
+  /** Rows of each vCPU's paging-structure caches (lab build): a power of two, 0 for none. */
+  structureEntries: u32;
+  structuresBase: u32;
 }
 
 export const HEADER_ABORT: usize = HEADER_BASE + offsetof<Header>("abort");

@@ -11,6 +11,7 @@
 //              FILES        devices, then files with their pages                         4 B a page, 0 without files
 //              TLBS         4 KiB entries, then large entries, per vCPU                 32 B each
 //              WALKCACHES   guest-physical translations of table pages, per vCPU        16 B each
+//              STRUCTURES   paging-structure caches, per vCPU, where there are any      32 B each
 //              BATCHES      buffers for the batch calls, per actor                      batchSize each
 //              WINDOWS      window table: rows, then the pages they hold                16 B and 4 KiB each
 //              PAGES        struct page array                                           64 B a frame
@@ -24,6 +25,7 @@ import { MM_BASE, MM_SIZE, VMA_SHIFT } from "./mm";
 import { PAGE_STRUCT_SHIFT } from "./page";
 import { SLOTS_HEAD_SIZE, SLOT_BY_HVA_SHIFT, SLOT_SHIFT } from "./slot";
 import { TLB_ENTRY_SHIFT } from "./tlb";
+import { STRUCTURE_SHIFT } from "./structures";
 import { WALK_CACHE_ENTRY_SHIFT } from "./walkcache";
 import { WINDOW_ROW_SHIFT } from "./window";
 
@@ -49,6 +51,8 @@ let TLBS: usize = 0;
 let TLB_SIZE: usize = 0;
 let WALKCACHES: usize = 0;
 let WALKCACHE_SIZE: usize = 0;
+let STRUCTURES: usize = 0;
+let STRUCTURES_SIZE: usize = 0;
 let BATCHES: usize = 0;
 let BATCH_SIZE: u32 = 0;
 let WINDOWS: usize = 0;
@@ -116,6 +120,8 @@ export function planRegions(): u32 {
   at += vcpus * ((<u64>h.tlbEntries + h.tlbLargeEntries) << TLB_ENTRY_SHIFT);
   h.walkCachesBase = <u32>(at = align(at, 4096));
   at += vcpus * ((<u64>h.walkCacheEntries) << WALK_CACHE_ENTRY_SHIFT);
+  h.structuresBase = <u32>(at = align(at, 64));
+  at += vcpus * ((<u64>h.structureEntries) << STRUCTURE_SHIFT);
   h.batchesBase = <u32>(at = align(at, 4096));
   at += actors * h.batchSize;
   h.windowsBase = <u32>(at = align(at, 4096));
@@ -154,6 +160,8 @@ export function attachRegions(): void {
   TLB_SIZE = (h.tlbEntries + h.tlbLargeEntries) << TLB_ENTRY_SHIFT;
   WALKCACHES = h.walkCachesBase;
   WALKCACHE_SIZE = h.walkCacheEntries << WALK_CACHE_ENTRY_SHIFT;
+  STRUCTURES = h.structuresBase;
+  STRUCTURES_SIZE = h.structureEntries << STRUCTURE_SHIFT;
   BATCHES = h.batchesBase;
   BATCH_SIZE = h.batchSize;
   WINDOWS = h.windowsBase;
@@ -261,6 +269,9 @@ export class Map {
   }
   @inline static walkCache(vcpu: usize): usize {
     return WALKCACHES + <usize>Map.actorIndex(vcpu) * WALKCACHE_SIZE;
+  }
+  @inline static structures(vcpu: usize): usize {
+    return STRUCTURES + <usize>Map.actorIndex(vcpu) * STRUCTURES_SIZE;
   }
   @inline static batch(actor: usize): usize {
     return BATCHES + Map.actorIndex(actor) * BATCH_SIZE;

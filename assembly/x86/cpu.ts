@@ -30,12 +30,16 @@ import {
   CPU_ROOT,
   CPU_SECONDARY_CONTROLS,
   CPU_SHAPE,
+  CPU_STRUCTURES_BASE,
+  CPU_STRUCTURES_MASK,
+  CPU_TABLES_TAG,
   CPU_TEST,
   CPU_TLB_BASE,
   CPU_TLB_LARGE_BASE,
   CPU_TLB_LARGE_MASK,
   CPU_TLB_MASK,
   CPU_VPID,
+  CPU_VPIDS_SEEN,
   CPU_WALK_CACHE_BASE,
   CPU_WALK_CACHE_MASK,
   Register,
@@ -51,6 +55,7 @@ import {
   TLB_ENTRY_SHIFT,
 } from "../layout/tlb";
 import { ACCESS_COUNT, Access } from "../layout/walk";
+import { STRUCTURE_SHIFT } from "../layout/structures";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
 import {
   CR0_CD,
@@ -119,7 +124,20 @@ import {
   OBSTACLE_XD,
   Obstacles,
 } from "./rights";
-import { tlbDropTablePages, tlbFlushAll, tlbFlushNonGlobal, tlbFlushPcid } from "./tlb";
+import {
+  Pcids,
+  WalkCache,
+  tlbDropTablePages,
+  tlbFlushAll,
+  tlbFlushContext,
+  tlbFlushEpt,
+  tlbFlushEpts,
+  tlbFlushVpid,
+  tlbFlushVpids,
+  tlbInvalidatePage,
+  tlbInvalidatePcid,
+  tlbInvalidateVpid,
+} from "./tlb";
 import { Kind } from "./walk";
 
 /** Tests of register bits. */
@@ -166,6 +184,9 @@ export function resetCpu(vcpu: usize): void {
     vcpu + CPU_WALK_CACHE_MASK,
     h.walkCacheEntries ? (h.walkCacheEntries - 1) << WALK_CACHE_ENTRY_SHIFT : 0,
   );
+  const structures = LAB && Map.has(MachineOption.ArchitecturalTlb) ? h.structureEntries : 0;
+  store<u32>(vcpu + CPU_STRUCTURES_BASE, structures ? <u32>Map.structures(vcpu) : 0);
+  store<u32>(vcpu + CPU_STRUCTURES_MASK, structures ? (structures - 1) << STRUCTURE_SHIFT : 0);
   tlbFlushAll(vcpu);
   updateDerived(vcpu);
 }
@@ -239,6 +260,7 @@ function updateNested(vcpu: usize, beyond: u64): void {
   const table = (ept ? eptp : load<u64>(vcpu + CPU_NCR3)) & PTE_ADDRESS;
   const root = table < Memory.limit ? <u32>Memory.frame(table) : 0;
   const modeBased = (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_MBEC)) != 0;
+  store<u64>(vcpu + CPU_TABLES_TAG, WalkCache.rootTag(table));
   store<u32>(vcpu + CPU_NESTED_ROOT, mode == MODE_EPT4 && !modeBased ? root : 0);
   store<u32>(vcpu + CPU_NPT_ROOT, mode == MODE_NPT4 ? root : 0);
   const write = keepsNestedFlags(vcpu) ? EPT_VIOLATION_WRITE : 0;
@@ -298,7 +320,8 @@ function writeCr0(vcpu: usize, value: u64): RegisterWrite {
   store<u32>(vcpu + CPU_CR0, <u32>(value | CR0_ET));
   const efer = load<u32>(vcpu + CPU_EFER) & ~(<u32>EFER_LMA);
   store<u32>(vcpu + CPU_EFER, paging ? efer | (<u32>EFER_LMA) : efer);
-  if (paging != was) tlbFlushAll(vcpu);
+  // Required where paging goes; where it comes, entries without it have to.
+  if (paging != was) tlbFlushContext(vcpu, Pcids.All, 0, false);
   return RegisterWrite.Ok;
 }
 
@@ -310,13 +333,14 @@ function writeCr3(vcpu: usize, value: u64): RegisterWrite {
   const beyond = u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr;
   if (cr3 & beyond) return RegisterWrite.GeneralProtection;
   store<u64>(vcpu + CPU_CR3, cr3);
-  if (!pcids) tlbFlushNonGlobal(vcpu);
   updateDerived(vcpu);
-  if (pcids && !keep) tlbFlushPcid(vcpu);
+  // Without PCIDs all there is belongs to PCID 000H.
+  if (!pcids) tlbFlushContext(vcpu, Pcids.All, 0, true);
+  else if (!keep) tlbFlushContext(vcpu, Pcids.One, cr3 & CR3_PCID, true);
   return RegisterWrite.Ok;
 }
 
-/** MOV to CR4: flushes all on a change of PGE or PAE, when PCIDE falls and when SMEP rises. */
+/** MOV to CR4: flushes all when PGE changes or PCIDE falls, and the present PCID when PAE changes or SMEP rises. */
 function writeCr4(vcpu: usize, value: u64): RegisterWrite {
   if (value & ~CR4_VALID) return RegisterWrite.GeneralProtection;
   const changed = value ^ (<u64>load<u32>(vcpu + CPU_CR4));
@@ -326,8 +350,10 @@ function writeCr4(vcpu: usize, value: u64): RegisterWrite {
     return RegisterWrite.GeneralProtection;
   }
   store<u32>(vcpu + CPU_CR4, <u32>value);
-  if (changed & (CR4_PGE | CR4_PAE) || changed & ~value & CR4_PCIDE || changed & value & CR4_SMEP)
-    tlbFlushAll(vcpu);
+  if (changed & CR4_PGE || changed & ~value & CR4_PCIDE) tlbFlushContext(vcpu, Pcids.All, 0, false);
+  else if (changed & CR4_PAE || changed & value & CR4_SMEP) {
+    tlbFlushContext(vcpu, Pcids.One, load<u64>(vcpu + CPU_CONTEXT) & CR3_PCID, false);
+  }
   return RegisterWrite.Ok;
 }
 
@@ -345,21 +371,25 @@ function isBeyond(value: u64): bool {
   return (value & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr)) != 0;
 }
 
-/** The EPT pointer of the VMCS, 0 for none: checked as VM entry checks it (27.2.1.1). Flushes nothing. */
+/** True if VM entry takes this EPT pointer (27.2.1.1). */
+function isEptp(vcpu: usize, value: u64): bool {
+  const type = value & EPTP_MEMTYPE;
+  const levels = value & EPTP_LEVELS;
+  const five =
+    (load<u64>(vcpu + CPU_EPT_VPID_CAP) & EPT_CAP_5LEVEL) != 0 && levels == (EPTP_WB_5LEVEL & EPTP_LEVELS);
+  if (!five && levels != (EPTP_WB_4LEVEL & EPTP_LEVELS)) return false;
+  return (type == 0 || type == 6) && !(value & 0xf80) && !isBeyond(value);
+}
+
+/** The EPT pointer of the VMCS, 0 for none: checked as VM entry checks it. Flushes nothing. */
 function writeEptp(vcpu: usize, value: u64): RegisterWrite {
   if (value) {
     if (load<u32>(vcpu + CPU_NESTED_CONTROL) & (<u32>NP_ENABLE)) return RegisterWrite.Unsupported;
-    const type = value & EPTP_MEMTYPE;
-    const levels = value & EPTP_LEVELS;
-    const five = (load<u64>(vcpu + CPU_EPT_VPID_CAP) & EPT_CAP_5LEVEL) != 0;
-    const known =
-      levels == (EPTP_WB_4LEVEL & EPTP_LEVELS) || (five && levels == (EPTP_WB_5LEVEL & EPTP_LEVELS));
-    if ((type != 0 && type != 6) || !known || value & 0xf80 || isBeyond(value)) {
-      return RegisterWrite.GeneralProtection;
-    }
+    if (!isEptp(vcpu, value)) return RegisterWrite.GeneralProtection;
   }
-  // Rows of the walk cache do not say which EPT they come from.
-  if (value != load<u64>(vcpu + CPU_EPTP)) tlbDropTablePages(vcpu);
+  // Rows of the walk cache say which tables they come from, not whether those kept flags.
+  const other = value ^ load<u64>(vcpu + CPU_EPTP);
+  if (other && !(other & PTE_ADDRESS)) tlbDropTablePages(vcpu);
   store<u64>(vcpu + CPU_EPTP, value);
   return RegisterWrite.Ok;
 }
@@ -373,10 +403,9 @@ function writeNestedControl(vcpu: usize, value: u64): RegisterWrite {
   return RegisterWrite.Ok;
 }
 
-/** nCR3 of the VMCB. Flushes nothing; the rows of the walk cache do not say which tables they come from. */
+/** nCR3 of the VMCB. Flushes nothing. */
 function writeNcr3(vcpu: usize, value: u64): RegisterWrite {
   if (isBeyond(value)) return RegisterWrite.GeneralProtection;
-  if (value != load<u64>(vcpu + CPU_NCR3)) tlbDropTablePages(vcpu);
   store<u64>(vcpu + CPU_NCR3, value);
   return RegisterWrite.Ok;
 }
@@ -450,6 +479,7 @@ export function writeRegister(vcpu: usize, register: Register, value: u64): Regi
       result = writeEptp(vcpu, value);
       break;
     case Register.Vpid:
+      if (value != load<u32>(vcpu + CPU_VPID)) store<u32>(vcpu + CPU_VPIDS_SEEN, 1);
       result = write32(vcpu, CPU_VPID, value, 0xffff);
       break;
     case Register.NestedControl:
@@ -516,4 +546,52 @@ export function readRegister(vcpu: usize, register: Register): u64 {
     default:
       return 0;
   }
+}
+
+/** True if the address is canonical in the present paging mode, or there is none. */
+function isCanonical(vcpu: usize, gva: u64): bool {
+  const mode = load<u32>(vcpu + CPU_MODE);
+  return mode == MODE_NONE || Mode.canonical(mode, gva);
+}
+
+/** INVLPG. A non-canonical address does nothing; the CPL has to be 0. */
+export function invalidatePage(vcpu: usize, gva: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL)) return RegisterWrite.GeneralProtection;
+  if (isCanonical(vcpu, gva)) tlbInvalidatePage(vcpu, gva);
+  return RegisterWrite.Ok;
+}
+
+/** INVPCID (SDM vol. 2A): `type` is the register operand, `low` and `gva` the halves of the descriptor. */
+export function invalidatePcid(vcpu: usize, type: u64, low: u64, gva: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL) || type > 3 || low & ~CR3_PCID) return RegisterWrite.GeneralProtection;
+  if (type < 2 && low && !Has.cr4(vcpu, CR4_PCIDE)) return RegisterWrite.GeneralProtection;
+  if (type == 0 && !isCanonical(vcpu, gva)) return RegisterWrite.GeneralProtection;
+  if (type == 0) tlbInvalidatePcid(vcpu, gva, low);
+  else tlbFlushContext(vcpu, type == 1 ? Pcids.One : Pcids.All, low, type != 2);
+  return RegisterWrite.Ok;
+}
+
+/** INVEPT (SDM vol. 3C, VMX instructions): `low` is the EPT pointer of the descriptor. */
+export function invalidateEpt(vcpu: usize, type: u64, low: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL)) return RegisterWrite.GeneralProtection;
+  if (type == 2) tlbFlushEpts(vcpu);
+  else if (type == 1 && isEptp(vcpu, low)) tlbFlushEpt(vcpu, low);
+  else return RegisterWrite.VmFail;
+  return RegisterWrite.Ok;
+}
+
+/** INVVPID (SDM vol. 3C, VMX instructions): `low` is the lower half of the descriptor, `gva` the upper. */
+export function invalidateVpid(vcpu: usize, type: u64, low: u64, gva: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL)) return RegisterWrite.GeneralProtection;
+  if (type > 3 || low >> 16 || (type != 2 && low == 0)) return RegisterWrite.VmFail;
+  if (type == 0 && !isCanonical(vcpu, gva)) return RegisterWrite.VmFail;
+  if (type == 0) tlbInvalidateVpid(vcpu, gva, <u32>low);
+  else if (type == 2) tlbFlushVpids(vcpu);
+  else tlbFlushVpid(vcpu, <u32>low, type == 3);
+  return RegisterWrite.Ok;
+}
+
+/** VM entry or VM exit with "enable VPID" 0: what VPID 0000H has is dropped, for all PCIDs and EP4TAs (29.4.3.1). */
+export function invalidateOnVmTransition(vcpu: usize): void {
+  tlbFlushVpid(vcpu, 0, false);
 }

@@ -20,7 +20,8 @@ import { Choice } from "./choice";
 import { CR4_PGE } from "./bits";
 import { Memory, Policy } from "./memory";
 import { ENDED, OBSTACLE_USER, TRANSLATION_GLOBAL, Translation } from "./rights";
-import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook, tlbStaleRights } from "./tlb";
+import { Structures } from "./structures";
+import { Tlb, tlbDropAddress, tlbDropGpa, tlbFill, tlbSecondLook, tlbStaleRights } from "./tlb";
 import {
   Kind,
   endAtHole,
@@ -117,22 +118,34 @@ export function translateMiss(vcpu: usize, gva: u64, access: Access): usize {
   const held = tlbSecondLook(vcpu, gva, access);
   if (held) return held;
   if (LAB && faultsSpuriously(vcpu, gva, access)) {
-    tlbDropAddress(vcpu, gva);
+    dropAfterFault(vcpu, gva);
     return 0;
   }
   Stats.add(vcpu, Stat.Walks, 1);
-  let t = walkFast(vcpu, gva, access);
+  let t: u64 = Structures.on(vcpu) ? 0 : walkFast(vcpu, gva, access);
   if (t == 0) t = walkFrames(vcpu, gva, access, true);
   if (t > ENDED) return enter(vcpu, gva, t);
-  // A fault drops what the TLB has of the page (4.10.4.1); so does an EPT violation (29.4.3.1).
-  tlbDropAddress(vcpu, gva);
+  dropAfterFault(vcpu, gva);
   return 0;
+}
+
+/**
+ * A fault drops what the TLB has of the page (4.10.4.1); an exit that the nested tables caused does so too, and drops what
+ * is cached of the guest-physical address (29.4.3.1).
+ */
+function dropAfterFault(vcpu: usize, gva: u64): void {
+  tlbDropAddress(vcpu, gva);
+  const outcome = load<u32>(vcpu + WALK_OUTCOME);
+  if (outcome == Outcome.EptViolation || outcome == Outcome.NestedPageFault) {
+    tlbDropGpa(vcpu, load<u64>(vcpu + WALK_GPA));
+  }
 }
 
 /** Walks and records every step, with flags and TLB as an access would leave them. */
 export function translateRecorded(vcpu: usize, gva: u64, access: Access): Outcome {
   const t = walkFrames(vcpu, gva, access, true);
   if (t) enter(vcpu, gva, t);
+  else dropAfterFault(vcpu, gva);
   return load<u32>(vcpu + WALK_OUTCOME);
 }
 

@@ -17,7 +17,6 @@ import {
   CPU_EFER,
   CPU_EPTP,
   CPU_EPT_VPID_CAP,
-  CPU_KEPT_GENERATION,
   CPU_MODE,
   CPU_NCR3,
   CPU_NESTED_CONTROL,
@@ -33,9 +32,9 @@ import {
   CPU_ROOT,
   CPU_SECONDARY_CONTROLS,
   CPU_SHAPE,
+  CPU_TABLES_GENERATION,
   CPU_TEST,
   CPU_WALK_CACHE_BASE,
-  CPU_WALK_CACHE_MASK,
   Shape,
 } from "../layout/cpu";
 import {
@@ -52,12 +51,7 @@ import {
   WALK_STEP_NESTED,
   WALK_STEP_SHIFT,
 } from "../layout/walk";
-import {
-  WALK_CACHE_ENTRY_SHIFT,
-  WALK_CACHE_GENERATION,
-  WALK_CACHE_HOST,
-  WALK_CACHE_TAG,
-} from "../layout/walkcache";
+import { WALK_CACHE_GENERATION, WALK_CACHE_HOST, WALK_CACHE_TAG } from "../layout/walkcache";
 import { Ops, Order } from "../sync/ops";
 import {
   CR4_SMEP,
@@ -112,6 +106,16 @@ import {
   Translation,
 } from "./rights";
 import { Found, Step } from "./step";
+import {
+  By,
+  STRUCTURE_RIGHTS_EPT,
+  STRUCTURE_RIGHTS_ORDINARY,
+  Structures,
+  structureFill,
+  structureFor,
+  structureFrame,
+} from "./structures";
+import { WalkCache } from "./tlb";
 
 /** The attributes of a kind of access. */
 export class Kind {
@@ -302,6 +306,16 @@ export class NestedWalk {
       let level: u32 = Mode.levels(now);
       let any: u64 = 0;
       all = u64.MAX_VALUE;
+      const cached = Structures.on(vcpu) && effects && policy == Policy.Frames;
+      if (cached) {
+        const row = structureFor(vcpu, gpa, By.GuestPhysical);
+        if (row) {
+          level = Structures.level(row) - 1;
+          table = Structures.table(row);
+          all = Structures.all(row, Mode.ept(mode) ? STRUCTURE_RIGHTS_EPT : STRUCTURE_RIGHTS_ORDINARY);
+          any = Structures.any(row);
+        }
+      }
       while (true) {
         const pa = table + Mode.offset(level, gpa);
         const at = Memory.locate(policy, pa);
@@ -345,6 +359,9 @@ export class NestedWalk {
         all = allOfThem;
         any = anyOfThem;
         table = entry & PTE_ADDRESS;
+        if (cached) {
+          structureFill(vcpu, gpa, By.GuestPhysical, level, table, structureFrame(table), all, any);
+        }
         level--;
       }
     }
@@ -461,20 +478,15 @@ class TableEntry {
 class TablePage {
   /** Where it lies in this memory; 0 unless EPT lets it be read as a table, with nothing to set. */
   @inline static find(vcpu: usize, gpa: u64): usize {
-    const row = TablePage.row(vcpu, gpa);
+    const row = WalkCache.row(vcpu, gpa);
     if (
-      load<u64>(row + WALK_CACHE_TAG) == gpa &&
-      load<u32>(row + WALK_CACHE_GENERATION) == load<u32>(vcpu + CPU_KEPT_GENERATION) &&
+      load<u64>(row + WALK_CACHE_TAG) == WalkCache.tag(vcpu, gpa) &&
+      load<u32>(row + WALK_CACHE_GENERATION) == load<u32>(vcpu + CPU_TABLES_GENERATION) &&
       !(LAB && Choice.may())
     ) {
       return load<u32>(row + WALK_CACHE_HOST);
     }
     return findTablePage(vcpu, gpa);
-  }
-  /** The row for this page. A vCPU without a cache has one that is never filled. */
-  @inline static row(vcpu: usize, gpa: u64): usize {
-    const place = ((<u32>gpa) >> (12 - WALK_CACHE_ENTRY_SHIFT)) & load<u32>(vcpu + CPU_WALK_CACHE_MASK);
-    return <usize>load<u32>(vcpu + CPU_WALK_CACHE_BASE) + place;
   }
 }
 
@@ -483,10 +495,10 @@ function findTablePage(vcpu: usize, gpa: u64): usize {
   if (t == 0 || t & load<u64>(vcpu + CPU_DENY_TABLE)) return 0;
   const host = Memory.frame(Translation.page(t));
   if (load<u32>(vcpu + CPU_WALK_CACHE_BASE) != <u32>(vcpu + CPU_NO_WALK_CACHE)) {
-    const row = TablePage.row(vcpu, gpa);
-    store<u64>(row + WALK_CACHE_TAG, gpa);
+    const row = WalkCache.row(vcpu, gpa);
+    store<u64>(row + WALK_CACHE_TAG, WalkCache.tag(vcpu, gpa));
     store<u32>(row + WALK_CACHE_HOST, <u32>host);
-    store<u32>(row + WALK_CACHE_GENERATION, load<u32>(vcpu + CPU_KEPT_GENERATION));
+    store<u32>(row + WALK_CACHE_GENERATION, load<u32>(vcpu + CPU_TABLES_GENERATION));
   }
   return host;
 }
@@ -589,6 +601,7 @@ export class GuestWalk {
       return endWalk(vcpu, Kind.isStack(access) ? Outcome.StackFault : Outcome.GeneralProtection, 0);
     }
     const common = load<u64>(vcpu + CPU_RESERVED);
+    let cached = Structures.on(vcpu) && effects && policy == Policy.Frames;
     while (true) {
       store<u32>(vcpu + WALK_STEP_COUNT, 0);
       let table = load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS;
@@ -596,10 +609,22 @@ export class GuestWalk {
       let any: u64 = 0;
       let entry: u64;
       let level = Mode.levels(mode);
+      const row = cached ? structureFor(vcpu, gva, By.Linear) : 0;
+      if (row) {
+        level = Structures.level(row) - 1;
+        table = Structures.table(row);
+        all = Structures.all(row, STRUCTURE_RIGHTS_ORDINARY);
+        any = Structures.any(row);
+      }
+      // Where the table lies, if a row knows it.
+      let host: usize = row ? Structures.host(row) : 0;
       while (true) {
         const pa = table + Mode.offset(level, gva);
-        const at = TableEntry.locate(policy, vcpu, pa, false, effects, true);
+        const at = host
+          ? host + Mode.offset(level, gva)
+          : TableEntry.locate(policy, vcpu, pa, false, effects, true);
         if (at == 0) return 0;
+        host = 0;
         entry = Ops.load<u64>(at, Order.Relaxed);
         recordStep(vcpu, pa, entry, level);
         const found = Step.find(MODE_4LEVEL, level, PTE_P, common, entry);
@@ -623,6 +648,8 @@ export class GuestWalk {
       if (!effects) return t;
       const marked = GuestWalk.mark(policy, vcpu, Kind.isWrite(access));
       if (marked == Marked.Stopped) return 0;
+      if (cached && marked == Marked.Done) fillStructures(vcpu, gva, row);
+      cached = false;
       if (marked == Marked.Done) return Kind.isWrite(access) ? t & ~OBSTACLE_CLEAN : t;
     }
   }
@@ -643,6 +670,40 @@ export class GuestWalk {
     }
     return Marked.Done;
   }
+}
+
+/** Enters the upper entries of a walk that has set its flags in the paging-structure caches. It began at `row`, if not 0. */
+function fillStructures(vcpu: usize, gva: u64, row: usize): void {
+  let all = row ? Structures.all(row, STRUCTURE_RIGHTS_ORDINARY) : u64.MAX_VALUE;
+  let any = row ? Structures.any(row) : 0;
+  const nested = (load<u32>(vcpu + CPU_SHAPE) & Shape.Nested) != 0;
+  for (let i: u32 = 0, count = load<u32>(vcpu + WALK_STEP_COUNT); i < count; i++) {
+    const step = vcpu + WALK_STEPS + ((<usize>i) << WALK_STEP_SHIFT);
+    const where = load<u64>(step, 8);
+    const entry = load<u64>(step);
+    const level = <u32>(where & 7);
+    if (where & WALK_STEP_NESTED || Step.isLeaf(MODE_4LEVEL, level, entry)) continue;
+    all &= entry;
+    any |= entry;
+    const table = entry & PTE_ADDRESS;
+    structureFill(
+      vcpu,
+      gva,
+      By.Linear,
+      level,
+      table,
+      nested ? tableFrame(vcpu, table) : structureFrame(table),
+      all,
+      any,
+    );
+  }
+}
+
+/** Where the guest's table at `gpa` lies in this memory, if nothing has to be set for it to be read; else 0. */
+function tableFrame(vcpu: usize, gpa: u64): usize {
+  const t = nestedLoop(Policy.Frames, vcpu, gpa, EPT_VIOLATION_READ, 0, false, false);
+  if (t == 0 || t & load<u64>(vcpu + CPU_DENY_TABLE)) return 0;
+  return structureFrame(Translation.page(t));
 }
 
 /**

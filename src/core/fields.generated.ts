@@ -66,7 +66,7 @@ export const FIELDS = {
     ],
   },
   Cpu: {
-    size: 280,
+    size: 304,
     fields: [
       { name: "context", offset: 0, size: 8 },
       { name: "generation", offset: 8, size: 4 },
@@ -116,6 +116,11 @@ export const FIELDS = {
       { name: "pmlIndex", offset: 260, size: 4 },
       { name: "pmlAddress", offset: 264, size: 8 },
       { name: "eptVpidCap", offset: 272, size: 8 },
+      { name: "tablesGeneration", offset: 280, size: 4 },
+      { name: "vpidsSeen", offset: 284, size: 4 },
+      { name: "tablesTag", offset: 288, size: 8 },
+      { name: "structuresBase", offset: 296, size: 4 },
+      { name: "structuresMask", offset: 300, size: 4 },
     ],
   },
   Device: {
@@ -248,7 +253,7 @@ export const FIELDS = {
     ],
   },
   Header: {
-    size: 176,
+    size: 184,
     fields: [
       { name: "magic", offset: 0, size: 4 },
       { name: "abiVersion", offset: 4, size: 4 },
@@ -290,6 +295,8 @@ export const FIELDS = {
       { name: "fileMax", offset: 164, size: 4 },
       { name: "filePages", offset: 168, size: 4 },
       { name: "filesBase", offset: 172, size: 4 },
+      { name: "structureEntries", offset: 176, size: 4 },
+      { name: "structuresBase", offset: 180, size: 4 },
     ],
   },
   Integrity: {
@@ -411,6 +418,16 @@ export const FIELDS = {
       { name: "maxEnd", offset: 0, size: 8 },
       { name: "position", offset: 8, size: 4 },
       { name: "pad", offset: 12, size: 4 },
+    ],
+  },
+  StructureRow: {
+    size: 32,
+    fields: [
+      { name: "tag", offset: 0, size: 8 },
+      { name: "context", offset: 8, size: 8 },
+      { name: "value", offset: 16, size: 8 },
+      { name: "host", offset: 24, size: 4 },
+      { name: "generation", offset: 28, size: 4 },
     ],
   },
   TlbEntry: {

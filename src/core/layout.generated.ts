@@ -70,12 +70,17 @@ export const CPU_RFLAGS = 452;
 export const CPU_ROOT = 384;
 export const CPU_SECONDARY_CONTROLS = 512;
 export const CPU_SHAPE = 392;
+export const CPU_STRUCTURES_BASE = 552;
+export const CPU_STRUCTURES_MASK = 556;
+export const CPU_TABLES_GENERATION = 536;
+export const CPU_TABLES_TAG = 544;
 export const CPU_TEST = 344;
 export const CPU_TLB_BASE = 268;
 export const CPU_TLB_LARGE_BASE = 400;
 export const CPU_TLB_LARGE_MASK = 404;
 export const CPU_TLB_MASK = 272;
 export const CPU_VPID = 464;
+export const CPU_VPIDS_SEEN = 540;
 export const CPU_WALK_CACHE_BASE = 408;
 export const CPU_WALK_CACHE_MASK = 412;
 export const CR0_CD = 0x40000000n;
@@ -219,6 +224,8 @@ export const HEADER_OFFSET_SIZE = 0x1008;
 export const HEADER_OFFSET_SLOTS_BASE = 0x1058;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
+export const HEADER_OFFSET_STRUCTURES_BASE = 0x10b4;
+export const HEADER_OFFSET_STRUCTURE_ENTRIES = 0x10b0;
 export const HEADER_OFFSET_TLBS_BASE = 0x1060;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
@@ -406,6 +413,14 @@ export const SPTE_SHADOW_PRESENT = 0x800n;
 export const SPTE_W = 0x2n;
 export const SPTE_X = 0x4n;
 export const STAT_COUNT = 56;
+export const STRUCTURE_CONTEXT = 8;
+export const STRUCTURE_GENERATION = 28;
+export const STRUCTURE_GUEST_PHYSICAL = 0x8n;
+export const STRUCTURE_HOST = 24;
+export const STRUCTURE_LEVEL = 0x7n;
+export const STRUCTURE_SHIFT = 5;
+export const STRUCTURE_TAG = 0;
+export const STRUCTURE_VALUE = 16;
 export const TLB_ADDEND = 24;
 export const TLB_CONTEXT = 8;
 export const TLB_CONTEXT_EP4TA = 0xfffffffff0000000n;
@@ -430,6 +445,11 @@ export const VMA_OFFSET_PGOFF = 28;
 export const VMA_OFFSET_START = 0;
 export const VMA_PROTECTION = 7;
 export const VMA_SHIFT = 5;
+export const WALK_CACHE_ENTRY_SHIFT = 4;
+export const WALK_CACHE_GENERATION = 12;
+export const WALK_CACHE_HOST = 8;
+export const WALK_CACHE_ROOT = 0xfff0000000000fffn;
+export const WALK_CACHE_TAG = 0;
 export const WALK_ERROR = 0x408;
 export const WALK_GPA = 0x418;
 export const WALK_GVA = 0x410;
@@ -828,6 +848,7 @@ export const RegisterWrite = {
   Ok: 0,
   GeneralProtection: 1,
   Unsupported: 2,
+  VmFail: 3,
 } as const;
 export type RegisterWrite = (typeof RegisterWrite)[keyof typeof RegisterWrite];
 

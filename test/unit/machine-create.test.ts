@@ -57,7 +57,7 @@ describe("a machine", () => {
       hostThreads: 2,
       slots: 5,
       vmas: 7,
-      tlb: { entries: 2, largeEntries: 1, walkCacheEntries: 4 },
+      tlb: { entries: 2, largeEntries: 1, walkCacheEntries: 4, structureEntries: 8 },
       batchSize: 8192,
       windows: 3,
       files: 2,
@@ -88,6 +88,7 @@ describe("a machine", () => {
     ).toBe("architectural");
     refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "architectural" }));
     refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "lazy" as never }));
+    refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlb: { structureEntries: 8 } }));
   });
 
   test("takes host memory in bytes", () => {
