@@ -114,7 +114,7 @@ const operation = fc.oneof(
     arbitrary: fc.record({
       op: fc.constant("invvpid" as const),
       type: one(0n, 1n, 2n, 3n),
-      vpid: one(0n, 1n, 2n),
+      vpid: one(0n, 1n, 1n, 1n, 2n),
       page: one(0, 1, 2, 3),
     }),
   },
@@ -122,7 +122,7 @@ const operation = fc.oneof(
     weight: 3,
     arbitrary: fc.record({ op: fc.constant("invept" as const), type: one(1n, 2n), ept: one(...EPTS) }),
   },
-  { weight: 2, arbitrary: fc.record({ op: fc.constant("vpid" as const), vpid: one(0n, 1n, 2n) }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant("vpid" as const), vpid: one(0n, 1n, 1n, 2n) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant("eptp" as const), ept: one(...EPTS) }) },
   {
     weight: 1,
@@ -185,7 +185,7 @@ class Bench {
     this.control = { ...CONTROL, nxe: true };
     this.pge = true;
     this.nested = nested;
-    [this.root, this.pcid, this.vpid, this.ept] = [ROOTS[0], 1n, 0n, EPTS[0]];
+    [this.root, this.pcid, this.vpid, this.ept] = [ROOTS[0], 1n, 1n, EPTS[0]];
     for (let pa = at(8n, 0n); pa < at(44n, 0n); pa += 8n) machine.writePhysical(pa, 0n);
     const all = GUEST | layout.PTE_RW | layout.PTE_US | layout.PTE_D;
     for (const root of ROOTS) {
@@ -211,6 +211,7 @@ class Bench {
     machine.set(Register.Cr0, layout.CR0_PE | layout.CR0_PG);
     this.controls();
     machine.set(Register.Cr3, (this.root << 12n) | this.pcid);
+    machine.set(Register.Vpid, this.vpid);
     machine.set(Register.Eptp, nested ? this.eptp : 0n);
   }
 
