@@ -12,7 +12,7 @@ import {
   SPTE_SHADOW_PRESENT,
   SPTE_W,
 } from "../core/layout.generated.js";
-import { type CheckedEvent, type MachineFacts } from "./checker.js";
+import { type CheckedEvent, type MachineFacts, type Objection } from "./checker.js";
 
 /** Attributes of a run of leaves (spans.ts). */
 export const WRITABLE = 1;
@@ -167,4 +167,18 @@ export function gfnsOf(
     if (from < to) ranges.push({ first: from + base, end: to + base });
   }
   return ranges;
+}
+
+/** The first objection to the guest frames of hva pages [first, end), asked range by range. */
+export function inGfnsOf(
+  facts: MachineFacts,
+  first: number,
+  end: number,
+  objection: (first: number, end: number) => Objection | null,
+): Objection | null {
+  for (const range of gfnsOf(facts, first, end)) {
+    const found = objection(range.first, range.end);
+    if (found) return found;
+  }
+  return null;
 }

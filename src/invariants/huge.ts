@@ -11,10 +11,10 @@
 
 import { Note } from "../core/layout.generated.js";
 import { type Checker, type MachineFacts, type Objection } from "./checker.js";
-import { gfnsOf, hostLeafOf, hvaPageOf, SHIFT_AT, spteOf } from "./decode.js";
+import { hostLeafOf, hvaPageOf, inGfnsOf, SHIFT_AT, spteOf } from "./decode.js";
 import { EMPTY, hex, object } from "./ghost.js";
 import { within, type Span, type Spans } from "./spans.js";
-import { nextHost, nextSptes, runsWithin, type Sptes } from "./tables.js";
+import { LEAF_EVENTS, nextHost, nextSptes, runsWithin, type Sptes } from "./tables.js";
 import { inWindow, nextWindows, STARTING, type Windows } from "./windows.js";
 import { pageTouches } from "./touches.js";
 
@@ -56,26 +56,14 @@ export const huge: Checker<Huge> = {
   invariants: ["I18"],
   says: "A huge leaf SPTE lies within its memslot, is congruent to its pfn, and has host leaves at least as large behind it.",
   brokenWithout: ["HostLevelAfterCheck"],
-  listens: [
-    Note.HostLeaf,
-    Note.SpteLeaf,
-    Note.SpteLink,
-    Note.TableFree,
-    Note.NotifyStart,
-    Note.NotifyStarted,
-    Note.NotifyEnd,
-  ],
+  listens: LEAF_EVENTS,
   initial: () => ({ host: [], sptes: EMPTY, windows: [] }),
   step(state, event, facts) {
     switch (event.kind) {
       case Note.HostLeaf: {
         const { first, end } = hostLeafOf(event);
         const next = { ...state, host: nextHost(state.host, event, 0) };
-        for (const range of gfnsOf(facts, first, end)) {
-          const found = tooLarge(next, range.first, range.end, facts);
-          if (found) return found;
-        }
-        return next;
+        return inGfnsOf(facts, first, end, (from, to) => tooLarge(next, from, to, facts)) ?? next;
       }
       case Note.SpteLeaf: {
         const entry = spteOf(event);

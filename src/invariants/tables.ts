@@ -26,6 +26,17 @@ function store(sptes: Sptes, key: number, spans: Spans): Sptes {
   return spans.length === 0 ? drop(sptes, key) : put(sptes, key, spans);
 }
 
+/** What a checker hears that compares the leaves of both MMUs: every change of one, and the invalidations that excuse it. */
+export const LEAF_EVENTS: readonly Note[] = [
+  Note.HostLeaf,
+  Note.SpteLeaf,
+  Note.SpteLink,
+  Note.TableFree,
+  Note.NotifyStart,
+  Note.NotifyStarted,
+  Note.NotifyEnd,
+];
+
 /** Bits that a checker wants of a leaf: those it does not look at would only multiply states. */
 export type Keep = number;
 

@@ -11,10 +11,10 @@
 
 import { Note } from "../core/layout.generated.js";
 import { type CheckedEvent, type Checker, type MachineFacts, type Objection } from "./checker.js";
-import { gfnsOf, hostLeafOf, hvaPageOf, spteOf } from "./decode.js";
+import { hostLeafOf, hvaPageOf, inGfnsOf, spteOf } from "./decode.js";
 import { EMPTY, hex, object } from "./ghost.js";
 import { spanAt, type Spans } from "./spans.js";
-import { nextHost, nextSptes, runsWithin, type SpteRun, type Sptes } from "./tables.js";
+import { LEAF_EVENTS, nextHost, nextSptes, runsWithin, type SpteRun, type Sptes } from "./tables.js";
 import { inWindow, nextWindows, OPEN, rangeOf, STARTING, type Windows } from "./windows.js";
 import { pageTouches } from "./touches.js";
 
@@ -72,13 +72,13 @@ function afterSpte(state: Translations, event: CheckedEvent, facts: MachineFacts
 
 /** Every leaf of the hva pages, where they are mapped. */
 function checkHva(state: Translations, first: number, end: number, facts: MachineFacts): Objection | null {
-  for (const range of gfnsOf(facts, first, end)) {
-    for (const run of runsWithin(state.sptes, range.first, range.end)) {
+  return inGfnsOf(facts, first, end, (from, to) => {
+    for (const run of runsWithin(state.sptes, from, to)) {
       const found = incoherent(state, run, facts);
       if (found) return found;
     }
-  }
-  return null;
+    return null;
+  });
 }
 
 export const translations: Checker<Translations> = {
@@ -100,15 +100,7 @@ export const translations: Checker<Translations> = {
     "RemovedTableFrozen",
     "ObsoleteRootChecked",
   ],
-  listens: [
-    Note.HostLeaf,
-    Note.SpteLeaf,
-    Note.SpteLink,
-    Note.TableFree,
-    Note.NotifyStart,
-    Note.NotifyStarted,
-    Note.NotifyEnd,
-  ],
+  listens: LEAF_EVENTS,
   initial: () => ({ host: [], sptes: EMPTY, windows: [] }),
   step(state, event, facts) {
     switch (event.kind) {
@@ -124,11 +116,11 @@ export const translations: Checker<Translations> = {
       case Note.NotifyEnd: {
         const next = { ...state, windows: nextWindows(state.windows, event) };
         const { first, end } = rangeOf(event);
-        for (const range of gfnsOf(facts, first, end)) {
-          const found = inOpenWindow(next, range.first, range.end, facts);
-          if (found) return found;
-        }
-        return checkHva(next, first, end, facts) ?? next;
+        return (
+          inGfnsOf(facts, first, end, (from, to) => inOpenWindow(next, from, to, facts)) ??
+          checkHva(next, first, end, facts) ??
+          next
+        );
       }
       default:
         return afterSpte(state, event, facts);

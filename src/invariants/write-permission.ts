@@ -8,10 +8,10 @@
 
 import { Note } from "../core/layout.generated.js";
 import { type Checker, type MachineFacts, type Objection } from "./checker.js";
-import { gfnsOf, hostLeafOf, hvaPageOf, spteOf, WRITABLE } from "./decode.js";
+import { hostLeafOf, hvaPageOf, inGfnsOf, spteOf, WRITABLE } from "./decode.js";
 import { EMPTY, hex, object } from "./ghost.js";
 import { spanAt, type Spans } from "./spans.js";
-import { nextHost, nextSptes, runsWithin, type Sptes } from "./tables.js";
+import { LEAF_EVENTS, nextHost, nextSptes, runsWithin, type Sptes } from "./tables.js";
 import { inWindow, nextWindows, rangeOf, STARTING, type Windows } from "./windows.js";
 import { pageTouches } from "./touches.js";
 
@@ -40,26 +40,14 @@ export const writePermission: Checker<WritePermission> = {
   invariants: ["I7"],
   says: "A leaf SPTE is writable only where the host's leaf is.",
   brokenWithout: ["PfnmapHonoursWrite"],
-  listens: [
-    Note.HostLeaf,
-    Note.SpteLeaf,
-    Note.SpteLink,
-    Note.TableFree,
-    Note.NotifyStart,
-    Note.NotifyStarted,
-    Note.NotifyEnd,
-  ],
+  listens: LEAF_EVENTS,
   initial: () => ({ host: [], sptes: EMPTY, windows: [] }),
   step(state, event, facts) {
     switch (event.kind) {
       case Note.HostLeaf: {
         const { first, end } = hostLeafOf(event);
         const next = { ...state, host: nextHost(state.host, event, WRITABLE) };
-        for (const range of gfnsOf(facts, first, end)) {
-          const found = tooWide(next, range.first, range.end, facts);
-          if (found) return found;
-        }
-        return next;
+        return inGfnsOf(facts, first, end, (from, to) => tooWide(next, from, to, facts)) ?? next;
       }
       case Note.SpteLeaf: {
         const entry = spteOf(event);
@@ -74,11 +62,7 @@ export const writePermission: Checker<WritePermission> = {
       default: {
         const next = { ...state, windows: nextWindows(state.windows, event) };
         const { first, end } = rangeOf(event);
-        for (const range of gfnsOf(facts, first, end)) {
-          const found = tooWide(next, range.first, range.end, facts);
-          if (found) return found;
-        }
-        return next;
+        return inGfnsOf(facts, first, end, (from, to) => tooWide(next, from, to, facts)) ?? next;
       }
     }
   },
