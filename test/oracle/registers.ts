@@ -136,8 +136,8 @@ export class Registers {
   private take(register: number, value: bigint): void {
     switch (register) {
       case Register.Cr0: {
-        // ET is fixed; EFER.LMA follows PG while LME is set.
-        this.values.set(register, value | 0x10n);
+        // PE MP EM TS ET NE, WP, AM, NW CD PG: other bits stay clear, ET stays set. EFER.LMA follows PG while LME is set.
+        this.values.set(register, (value & 0xe005_003fn) | 0x10n);
         const efer = this.get(Register.Efer);
         this.values.set(Register.Efer, bit(value, PG) ? efer | 0x400n : efer & ~0x400n);
         return;

@@ -4,7 +4,13 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import * as layout from "../../src/core/layout.generated.js";
 import { GuestMmuError } from "../../src/errors.js";
-import { type RegisterName, type WritableRegisterName } from "../../src/index.js";
+import {
+  Machine,
+  type NestedPaging,
+  type ProcessorRegister,
+  type RegisterName,
+  type WritableRegisterName,
+} from "../../src/index.js";
 import { CoreInstance } from "../core-instance.js";
 import { Registers } from "../oracle/registers.js";
 import { machineWithSlot } from "../unit/machine-fixture.js";
@@ -87,33 +93,72 @@ test("registers take what the manuals allow, and refuse the rest without a trace
     expect(statuses.get(status) ?? 0).toBeGreaterThan(200);
 });
 
-test("whatever is passed as a register's name or value: a result, or a GuestMmuError with a remedy", () => {
+/** What a call came to; an error has to be one of the package's, with a sentence and a remedy. */
+function outcomeOf(call: () => { kind: string }): string {
+  try {
+    return call().kind;
+  } catch (error) {
+    if (!(error instanceof GuestMmuError)) throw error;
+    expect(error.message).toMatch(/\S.*\.$/s);
+    expect(error.hint).toMatch(/\S.*[.)]$/s);
+    return "refused";
+  }
+}
+const RESULTS = ["ok", "refused", "general-protection", "unsupported"];
+/** Anything at all, and what is nearly right. */
+const anything = fc.oneof(fc.anything(), fc.bigInt(), fc.double(), fc.integer());
+
+test("a vCPU's registers: whatever is passed, a result or a GuestMmuError with a remedy", () => {
   const { vcpu } = machineWithSlot();
   const names = ["cr0", "cr2", "cr3", "cr4", "efer", "rflags", "cpl", "pkru", "pkrs", "eptp", "vpid"];
   const readable = names as RegisterName[];
+  const name = fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...names) }, fc.anything());
   fc.assert(
-    fc.property(
-      fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...names) }, fc.anything()),
-      fc.oneof(fc.anything(), fc.bigInt(), fc.double(), fc.integer()),
-      (name, given) => {
-        const before = readable.map((one) => vcpu.get(one));
-        let kind: string;
-        try {
-          ({ kind } = vcpu.set(name as WritableRegisterName, given as bigint));
-        } catch (error) {
-          if (!(error instanceof GuestMmuError)) throw error;
-          expect(error.message).toMatch(/\S.*\.$/s);
-          expect(error.hint).toMatch(/\S.*[.)]$/s);
-          kind = "refused";
-        }
-        if (kind === "ok") {
-          expect(names).toContain(name);
-          return;
-        }
-        expect(["refused", "general-protection", "unsupported"]).toContain(kind);
-        expect(readable.map((one) => vcpu.get(one))).toEqual(before);
-      },
-    ),
+    fc.property(name, anything, (register, given) => {
+      const before = readable.map((one) => vcpu.get(one));
+      const kind = outcomeOf(() => vcpu.set(register as WritableRegisterName, given as bigint));
+      expect(RESULTS).toContain(kind);
+      if (kind === "ok") expect(names).toContain(register);
+      else expect(readable.map((one) => vcpu.get(one))).toEqual(before);
+    }),
     { numRuns: 2000 },
+  );
+});
+
+test("a processor's registers and nested tables, likewise", () => {
+  const machine = Machine.create({ frames: 64 });
+  const processor = machine.processor(0);
+  const names = NAMES.map((name) => name[0]!.toLowerCase() + name.slice(1));
+  const readable = names as ProcessorRegister[];
+  const name = fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...names) }, fc.anything());
+  fc.assert(
+    fc.property(name, anything, (register, given) => {
+      const before = readable.map((one) => processor.get(one));
+      const kind = outcomeOf(() => processor.set(register as ProcessorRegister, given as bigint));
+      expect(RESULTS).toContain(kind);
+      if (kind === "ok") expect(names).toContain(register);
+      else expect(readable.map((one) => processor.get(one))).toEqual(before);
+    }),
+    { numRuns: 2000 },
+  );
+  const part = fc.oneof(anything, fc.constantFrom(0x101en, 0x1026n, 0x1000n, true, 4, 5, null, undefined));
+  const nested = fc.oneof(
+    fc.anything(),
+    fc.record(
+      {
+        kind: fc.constant("ept"),
+        eptp: part,
+        modeBasedExecute: part,
+        log: fc.oneof(part, fc.record({ address: part, index: part })),
+      },
+      { requiredKeys: ["kind"] },
+    ),
+    fc.record({ kind: fc.constant("npt"), ncr3: part, levels: part, nxe: part }, { requiredKeys: ["kind"] }),
+  );
+  fc.assert(
+    fc.property(nested, (given) => {
+      expect(RESULTS).toContain(outcomeOf(() => processor.nest(given as NestedPaging | null)));
+    }),
+    { numRuns: 4000 },
   );
 });
