@@ -234,6 +234,8 @@ export class Processor {
       ["secondaryControls", 0n],
     ] as const;
     if (nested === null) return off;
+    const known = ["kind", "eptp", "modeBasedExecute", "log", "ncr3", "levels", "nxe"];
+    checkOptions("nested tables", nested, known);
     if (nested.kind === "ept") {
       checkOptions("nested tables", nested, ["kind", "eptp", "modeBasedExecute", "log"]);
       const modeBased = flag("modeBasedExecute", nested.modeBasedExecute, false);
