@@ -124,7 +124,7 @@ export default tseslint.config(
     "src/report/**",
     "\\.\\./(workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
       "|explore/(?!(trace|words|names)\\.js)|core/(?!layout\\.generated\\.js)" +
-      "|machine/(?!(access-result|address|arguments|translation)\\.js)",
+      "|machine/(?!(access-result|address|arguments|nested|translation)\\.js)",
     "report renders and computes what it is given: it knows errors, bits, walks, and the words for an execution",
   ),
   layer(
