@@ -86,8 +86,13 @@ export default tseslint.config(
   layer("assembly/kvm/**", "\\.\\./(guest|drive|abi)/", "KVM does not know its guests"),
   layer("assembly/guest/**", "\\.\\./(host|drive|abi)/", "a guest kernel knows its vCPU, not the host"),
   layer(
+    "src/walker/**",
+    "\\.\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify|inline)/|images/(?!types\\.js)|piscina|commander",
+    "the walker is for any embedder: it knows memory by pages, not files",
+  ),
+  layer(
     "src/core/**",
-    "\\.\\./(machine|workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/",
+    "\\.\\./(machine|walker|workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/",
     "core knows only the module",
   ),
   layer(
@@ -117,9 +122,10 @@ export default tseslint.config(
   ),
   layer(
     "src/report/**",
-    "\\.\\./(core|machine|workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
-      "|explore/(?!(trace|words|names)\\.js)",
-    "report renders and computes what it is given: it knows errors, and the words for an execution",
+    "\\.\\./(workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
+      "|explore/(?!(trace|words|names)\\.js)|core/(?!layout\\.generated\\.js)" +
+      "|machine/(?!(access-result|address|arguments|translation)\\.js)",
+    "report renders and computes what it is given: it knows errors, bits, walks, and the words for an execution",
   ),
   layer(
     "src/trace/**",
@@ -136,6 +142,11 @@ export default tseslint.config(
     "src/measure/**",
     "\\.\\./(cli|explore|invariants|scenarios|verify)/|commander",
     "measure knows no command line",
+  ),
+  layer(
+    "src/inspect/**",
+    "\\.\\./(cli|workers|measure|trace|explore|invariants|scenarios|verify)/|piscina|commander",
+    "inspect knows images, the walker and reports, and no command line",
   ),
   layer("src/verify/**", "\\.\\./(cli|measure|workers|trace)/|commander", "verify knows no command line"),
   layer(

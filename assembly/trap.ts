@@ -41,12 +41,19 @@ export enum Trap {
   GatherOverflow = 17,
   /** A get of a page whose refcount was 0. Argument: pfn. */
   GetOfFreePage = 18,
+  /** A wait was begun in the embed build, whose one thread nobody could wake. Argument: address of the word. */
+  WouldWait = 19,
 }
 
 /** Records the first trap of the machine and stops the instance. `actor` is an actor's block, or 0. */
 export function trap(code: Trap, argument: u64, actor: usize): void {
-  if (atomic.cmpxchg<u32>(HEADER_TRAP_CODE, 0, code) == 0) {
-    atomic.store<u32>(HEADER_TRAP_ACTOR, actor ? Map.actorIndex(actor) : u32.MAX_VALUE);
+  const who = actor ? Map.actorIndex(actor) : u32.MAX_VALUE;
+  if (EMBED) {
+    store<u32>(HEADER_TRAP_CODE, code);
+    store<u32>(HEADER_TRAP_ACTOR, who);
+    store<u64>(HEADER_TRAP_ARGUMENT, argument);
+  } else if (atomic.cmpxchg<u32>(HEADER_TRAP_CODE, 0, code) == 0) {
+    atomic.store<u32>(HEADER_TRAP_ACTOR, who);
     atomic.store<u64>(HEADER_TRAP_ARGUMENT, argument);
   }
   unreachable();

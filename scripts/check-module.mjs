@@ -1,5 +1,6 @@
 // What every built module of the core must be (docs/architecture.md, "The built modules"): no data segment, no table,
-// no start function, only the imports named, and `memory.atomic.wait` alone in its function.
+// no start function, only the imports named, and `memory.atomic.wait` alone in its function; or, for one thread, no atomic
+// instruction at all and a memory that is not shared.
 import { readFile } from "node:fs/promises";
 import binaryen from "binaryen";
 
@@ -20,10 +21,11 @@ function functionsOf(text) {
 
 /**
  * @param {string} path the module
- * @param {{imports: string[], bytes?: number}} allowed imports that it may have, and its greatest size
+ * @param {{imports: string[], bytes?: number, threads?: boolean}} allowed imports that it may have, its greatest size, and
+ *   whether it is for threads (default) or for one
  * @returns {Promise<string[]>} what is wrong, a sentence each; empty if nothing is
  */
-export async function checkModule(path, { imports, bytes = Infinity }) {
+export async function checkModule(path, { imports, bytes = Infinity, threads = true }) {
   const binary = await readFile(path);
   const problems = [];
   const compiled = new WebAssembly.Module(binary);
@@ -45,7 +47,10 @@ export async function checkModule(path, { imports, bytes = Infinity }) {
       problems.push(`${path}: ${name} does more than wait (${lines.length} instructions)`);
     }
   }
-  if (waits === 0) problems.push(`${path} never waits: the check of its waits checks nothing`);
+  if (!threads) {
+    if (/\batomic\b/.test(text)) problems.push(`${path} has atomic instructions`);
+    if (/^ \(import .*\(memory .* shared\)/m.test(text)) problems.push(`${path} imports a shared memory`);
+  } else if (waits === 0) problems.push(`${path} never waits: the check of its waits checks nothing`);
   if (binary.length > bytes) problems.push(`${path} has ${binary.length} bytes, more than ${bytes}`);
   module.dispose();
   return problems;

@@ -65,6 +65,10 @@ export const ERROR_SENTENCES = {
   IMAGE_TRUNCATED: "The memory image ends too early.",
   /** A compressed memory image that unpacks to more than the limit. */
   IMAGE_TOO_LARGE: "The memory image unpacks to more than the limit.",
+  /** No page-table root is named or found, or the image does not hold the page of the one that is. */
+  IMAGE_ROOT: "There is no page-table root to walk from.",
+  /** Bytes that are wanted without holes are not mapped, or not in the image. */
+  IMAGE_MISSING: "The image does not hold all of it.",
 } as const;
 
 /** Names the kind of a failure; stable, for programs. */

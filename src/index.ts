@@ -47,8 +47,10 @@ export {
   type Interrupted,
   type Missing,
   type MmioExit,
+  type NestedPageFault,
   type PageFault,
   type PageFaultBits,
+  type PmlFull,
   type StackFault,
 } from "./machine/access-result.js";
 export { type GuestMemory } from "./machine/guest-memory.js";
@@ -96,6 +98,12 @@ export {
   type WalkStep,
 } from "./machine/translation.js";
 export {
+  type InstructionResult,
+  type NestedPaging as ProcessorNesting,
+  type Processor,
+  type ProcessorRegister,
+} from "./machine/processor.js";
+export {
   ACCESS_RECORD_SIZE,
   encodeAccess,
   encodeValueAccess,
@@ -106,6 +114,7 @@ export {
   type BatchOptions,
   type BatchResult,
   type MmioHandler,
+  type InvpcidKind,
   type RegisterName,
   type RegisterResult,
   type TlbInfo,
@@ -113,3 +122,27 @@ export {
   type WritableRegisterName,
 } from "./machine/vcpu.js";
 export { type Width } from "./machine/width.js";
+export {
+  MAPPING_WORDS,
+  MappingBits,
+  MappingColumn,
+  mappingOf,
+  type Mapping,
+  type MappingBlock,
+  type NestedMapping,
+} from "./walker/mapping.js";
+export { type PhysicalMemory } from "./images/types.js";
+export { type WalkableMemory } from "./walker/memory.js";
+export {
+  PageWalker,
+  type ScanEnd,
+  type ScanOptions,
+  type WalkOptions,
+  type WalkerOptions,
+} from "./walker/page-walker.js";
+export {
+  registersOf,
+  type LoadedRegisters,
+  type NestedPaging as WalkerNestedPaging,
+  type WalkerRegisters,
+} from "./walker/registers.js";

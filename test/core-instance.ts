@@ -16,6 +16,7 @@ export interface Configuration {
   options: number;
   maxphyaddr: number;
   walkCacheEntries: number;
+  structureEntries: number;
   profile: number;
 }
 
@@ -32,6 +33,7 @@ const DEFAULTS: Configuration = {
   options: layout.MachineOption.Page1GB | layout.MachineOption.EptAccessedDirty,
   maxphyaddr: 40,
   walkCacheEntries: 0,
+  structureEntries: 0,
   profile: 0,
 };
 
@@ -48,6 +50,7 @@ const HEADER: Record<keyof Configuration, number> = {
   options: layout.HEADER_OFFSET_OPTIONS,
   maxphyaddr: layout.HEADER_OFFSET_MAXPHYADDR,
   walkCacheEntries: layout.HEADER_OFFSET_WALK_CACHE_ENTRIES,
+  structureEntries: layout.HEADER_OFFSET_STRUCTURE_ENTRIES,
   profile: layout.HEADER_OFFSET_PROFILE,
 };
 
@@ -60,8 +63,13 @@ export interface CpuExports {
   registerRead(vcpu: number, register: number): bigint;
   translate(vcpu: number, gva: bigint, access: number, effects: number): number;
   translateInWindows(vcpu: number, gva: bigint, access: number, effects: number): number;
+  runCases(vcpu: number, count: number): number;
   translateBatch(vcpu: number, count: number, access: number): number;
-  invlpg(vcpu: number, gva: bigint): void;
+  invlpg(vcpu: number, gva: bigint): number;
+  invpcid(vcpu: number, type: bigint, low: bigint, gva: bigint): number;
+  invept(vcpu: number, type: bigint, eptp: bigint): number;
+  invvpid(vcpu: number, type: bigint, low: bigint, gva: bigint): number;
+  vmTransition(vcpu: number): void;
   tlbFlush(vcpu: number, extent: number, argument: bigint): void;
   tlbProbe(vcpu: number, gva: bigint, access: number): number;
   tlbAccess(vcpu: number, gva: bigint, access: number): number;
@@ -90,6 +98,7 @@ export interface RecordedStep {
 /** The record of a walk. */
 export interface RecordedWalk {
   outcome: number;
+  /** #PF error code, exit qualification, or EXITINFO1. */
   error: number;
   gva: bigint;
   gpa: bigint;
@@ -108,15 +117,25 @@ function moduleAt(path: string): WebAssembly.Module {
 
 const RELEASE = process.env["GUESTMMU_CORE"] ?? new URL("../build/release.wasm", import.meta.url).pathname;
 
-/** A machine of one's own, made by the release module. */
+const LAB = new URL("../build/lab.wasm", import.meta.url).pathname;
+
+/** What answers a lab module's questions. */
+export interface LabAnswers {
+  choose: (n: number) => number;
+}
+
+/** A machine of one's own, made by the release module, or by the lab module if its questions are answered. */
 export class CoreInstance {
   readonly core: CpuExports;
   readonly view: DataView;
   private readonly header: Uint32Array;
 
-  constructor(configuration: Partial<Configuration> = {}) {
+  constructor(configuration: Partial<Configuration> = {}, lab?: LabAnswers) {
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
-    const instance = new WebAssembly.Instance(moduleAt(RELEASE), { env: { memory } });
+    const env = lab
+      ? { memory, order: () => {}, note: () => {}, choose: (n: number) => lab.choose(n) }
+      : { memory };
+    const instance = new WebAssembly.Instance(moduleAt(lab ? LAB : RELEASE), { env });
     this.core = instance.exports as unknown as CpuExports;
     const words = { ...DEFAULTS, ...configuration };
     const header = new DataView(memory.buffer);
@@ -166,7 +185,7 @@ export class CoreInstance {
     }
     return {
       outcome: this.view.getUint32(at + layout.WALK_OUTCOME, true),
-      error: this.view.getUint32(at + layout.WALK_ERROR, true),
+      error: Number(this.view.getBigUint64(at + layout.WALK_ERROR, true)),
       gva: this.view.getBigUint64(at + layout.WALK_GVA, true),
       gpa: this.view.getBigUint64(at + layout.WALK_GPA, true),
       pa: this.view.getBigUint64(at + layout.WALK_PA, true),

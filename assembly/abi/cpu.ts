@@ -4,12 +4,22 @@ import { ACTOR_FAULT } from "../layout/actor";
 import { Register, RegisterWrite } from "../layout/cpu";
 import { Fault } from "../layout/fault";
 import { Map } from "../layout/map";
-import { Access, Outcome, WALK_OUTCOME } from "../layout/walk";
+import { Access, Outcome, WALK_ERROR, WALK_OUTCOME } from "../layout/walk";
 import { beginRun, endRun } from "../kvm/vcpu";
-import { loadEptp, readRegister, resetCpu, writeRegister } from "../x86/cpu";
+import {
+  invalidateEpt,
+  invalidateOnVmTransition,
+  invalidatePage,
+  invalidatePcid,
+  invalidateVpid,
+  loadEptp,
+  readRegister,
+  resetCpu,
+  writeRegister,
+} from "../x86/cpu";
 import { Measure, measure } from "../x86/measure";
 import { clearWindows, findWindow, putWindow } from "../x86/memory";
-import { tlbFlushAll, tlbFlushEpt, tlbFlushNonGlobal, tlbFlushVpid, tlbInvalidatePage } from "../x86/tlb";
+import { tlbFlushAll, tlbFlushEpt, tlbFlushNonGlobal, tlbFlushVpid } from "../x86/tlb";
 import {
   Translate,
   translateMiss,
@@ -70,7 +80,7 @@ export function translateInWindows(vcpu: u32, gva: u64, access: Access, effects:
   return translateWindows(Map.actor(vcpu), gva, access, effects);
 }
 
-/** Set in a result of `translateBatch` that is no address: the `Outcome` is in bits 7:0, `Walk.error` in 47:16. */
+/** Set in a result of `translateBatch` that is no address: the `Outcome` is in bits 7:0, `Walk.error` in 62:16. */
 export const BATCH_FAILED: u64 = 1 << 63;
 
 /**
@@ -92,16 +102,42 @@ export function translateBatch(vcpu: u32, count: u32, access: Access): u32 {
       at,
       host
         ? <u64>(host - Map.frame(0))
-        : BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | ((<u64>load<u32>(actor + WALK_OUTCOME, 4)) << 16),
+        : BATCH_FAILED | load<u32>(actor + WALK_OUTCOME) | (load<u64>(actor + WALK_ERROR) << 16),
     );
   }
   Managed.end(actor);
   return done;
 }
 
-/** INVLPG. */
-export function invlpg(vcpu: u32, gva: u64): void {
-  tlbInvalidatePage(Map.actor(vcpu), gva);
+/** INVLPG: #GP(0) unless the CPL is 0; an address that is not canonical does nothing. */
+export function invlpg(vcpu: u32, gva: u64): RegisterWrite {
+  return invalidatePage(Map.actor(vcpu), gva);
+}
+
+/**
+ * INVPCID: `type` is 0 for an individual address, 1 for a PCID, 2 for all with global entries, 3 for all without; `low` is the
+ * descriptor's lower half (the PCID), `gva` the upper. #GP(0) by the rules of the SDM, vol. 2A.
+ */
+export function invpcid(vcpu: u32, type: u64, low: u64, gva: u64): RegisterWrite {
+  return invalidatePcid(Map.actor(vcpu), type, low, gva);
+}
+
+/** INVEPT: `type` 1 is a single context, that of EPT pointer `eptp`; 2 is all contexts. */
+export function invept(vcpu: u32, type: u64, eptp: u64): RegisterWrite {
+  return invalidateEpt(Map.actor(vcpu), type, eptp);
+}
+
+/**
+ * INVVPID: `type` is 0 for an individual address, 1 for a VPID, 2 for all VPIDs but 0000H, 3 for a VPID without global
+ * entries; `low` is the descriptor's lower half (the VPID), `gva` the upper. Of an ASID, AMD's INVLPGA and TLB_CONTROL.
+ */
+export function invvpid(vcpu: u32, type: u64, low: u64, gva: u64): RegisterWrite {
+  return invalidateVpid(Map.actor(vcpu), type, low, gva);
+}
+
+/** What a VM entry or VM exit with the VM-execution control "enable VPID" 0 does to the TLB. */
+export function vmTransition(vcpu: u32): void {
+  invalidateOnVmTransition(Map.actor(vcpu));
 }
 
 /** Extents of `tlbFlush`. */
@@ -124,7 +160,7 @@ export function tlbFlush(vcpu: u32, extent: Flush, argument: u64): void {
       tlbFlushNonGlobal(actor);
       break;
     case Flush.Vpid:
-      tlbFlushVpid(actor, <u32>argument);
+      tlbFlushVpid(actor, <u32>argument, false);
       break;
     case Flush.Ept:
       tlbFlushEpt(actor, argument);

@@ -93,7 +93,7 @@ export function reachSlow(vcpu: usize, gva: u64, access: Access): usize {
       return host;
     }
     if (walk.outcome != Outcome.PageFault || ++faults > FAULTS_PER_ACCESS) return giveUp(vcpu, walk.outcome);
-    const status = guestPageFault(vcpu, walk.gva, walk.error);
+    const status = guestPageFault(vcpu, walk.gva, <u32>walk.error);
     if (status != GuestStatus.Ok) return giveUpInKernel(vcpu, status);
   }
 }

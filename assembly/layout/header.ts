@@ -94,6 +94,13 @@ export class Header {
   /** Pages that a file may have. */
   filePages: u32;
   filesBase: u32;
+
+  /** Rows of each half of a vCPU's table cache (layout/tablecache.ts): a power of two; 0 leaves the cache out. */
+  tableCacheEntries: u32;
+  tableCachesBase: u32;
+  /** Rows of each vCPU's paging-structure caches (lab build): a power of two, 0 for none. */
+  structureEntries: u32;
+  structuresBase: u32;
 }
 
 export const HEADER_ABORT: usize = HEADER_BASE + offsetof<Header>("abort");
@@ -106,6 +113,8 @@ export const HEADER_STOP: usize = HEADER_BASE + offsetof<Header>("stop");
 export enum Build {
   Release = 0,
   Lab = 1,
+  /** One thread, memory that is not shared. */
+  Embed = 2,
 }
 
 /** Options of a machine, bits of `Header.options`. */

@@ -11,6 +11,8 @@
 //              FILES        devices, then files with their pages                         4 B a page, 0 without files
 //              TLBS         4 KiB entries, then large entries, per vCPU                 32 B each
 //              WALKCACHES   guest-physical translations of table pages, per vCPU        16 B each
+//              TABLECACHES  upper levels of walks in windows, per vCPU, guest's then nested       2 * 32 B a row
+//              STRUCTURES   paging-structure caches, per vCPU, where there are any      32 B each
 //              BATCHES      buffers for the batch calls, per actor                      batchSize each
 //              WINDOWS      window table: rows, then the pages they hold                16 B and 4 KiB each
 //              PAGES        struct page array                                           64 B a frame
@@ -23,7 +25,9 @@ import { HISTOGRAM_SIZE } from "./histogram";
 import { MM_BASE, MM_SIZE, VMA_SHIFT } from "./mm";
 import { PAGE_STRUCT_SHIFT } from "./page";
 import { SLOTS_HEAD_SIZE, SLOT_BY_HVA_SHIFT, SLOT_SHIFT } from "./slot";
+import { TABLE_ROW_SHIFT } from "./tablecache";
 import { TLB_ENTRY_SHIFT } from "./tlb";
+import { STRUCTURE_SHIFT } from "./structures";
 import { WALK_CACHE_ENTRY_SHIFT } from "./walkcache";
 import { WINDOW_ROW_SHIFT } from "./window";
 
@@ -49,6 +53,10 @@ let TLBS: usize = 0;
 let TLB_SIZE: usize = 0;
 let WALKCACHES: usize = 0;
 let WALKCACHE_SIZE: usize = 0;
+let TABLECACHES: usize = 0;
+let TABLECACHE_SIZE: usize = 0;
+let STRUCTURES: usize = 0;
+let STRUCTURES_SIZE: usize = 0;
 let BATCHES: usize = 0;
 let BATCH_SIZE: u32 = 0;
 let WINDOWS: usize = 0;
@@ -116,6 +124,10 @@ export function planRegions(): u32 {
   at += vcpus * ((<u64>h.tlbEntries + h.tlbLargeEntries) << TLB_ENTRY_SHIFT);
   h.walkCachesBase = <u32>(at = align(at, 4096));
   at += vcpus * ((<u64>h.walkCacheEntries) << WALK_CACHE_ENTRY_SHIFT);
+  h.tableCachesBase = <u32>(at = align(at, 4096));
+  at += vcpus * ((2 * <u64>h.tableCacheEntries) << TABLE_ROW_SHIFT);
+  h.structuresBase = <u32>(at = align(at, 64));
+  at += vcpus * ((<u64>h.structureEntries) << STRUCTURE_SHIFT);
   h.batchesBase = <u32>(at = align(at, 4096));
   at += actors * h.batchSize;
   h.windowsBase = <u32>(at = align(at, 4096));
@@ -154,6 +166,10 @@ export function attachRegions(): void {
   TLB_SIZE = (h.tlbEntries + h.tlbLargeEntries) << TLB_ENTRY_SHIFT;
   WALKCACHES = h.walkCachesBase;
   WALKCACHE_SIZE = h.walkCacheEntries << WALK_CACHE_ENTRY_SHIFT;
+  TABLECACHES = h.tableCachesBase;
+  TABLECACHE_SIZE = (2 * h.tableCacheEntries) << TABLE_ROW_SHIFT;
+  STRUCTURES = h.structuresBase;
+  STRUCTURES_SIZE = h.structureEntries << STRUCTURE_SHIFT;
   BATCHES = h.batchesBase;
   BATCH_SIZE = h.batchSize;
   WINDOWS = h.windowsBase;
@@ -261,6 +277,17 @@ export class Map {
   }
   @inline static walkCache(vcpu: usize): usize {
     return WALKCACHES + <usize>Map.actorIndex(vcpu) * WALKCACHE_SIZE;
+  }
+  /** First row of the vCPU's table cache: the guest's half, then the nested one. */
+  @inline static tableCache(vcpu: usize): usize {
+    return TABLECACHES + <usize>Map.actorIndex(vcpu) * TABLECACHE_SIZE;
+  }
+  /** Bytes of a vCPU's table cache, 0 if it has none. */
+  @inline static get tableCacheSize(): usize {
+    return TABLECACHE_SIZE;
+  }
+  @inline static structures(vcpu: usize): usize {
+    return STRUCTURES + <usize>Map.actorIndex(vcpu) * STRUCTURES_SIZE;
   }
   @inline static batch(actor: usize): usize {
     return BATCHES + Map.actorIndex(actor) * BATCH_SIZE;

@@ -1,4 +1,4 @@
-import { ACTOR_STATS } from "./actor";
+import { ACTOR_STATS, ACTOR_WALK } from "./actor";
 
 /**
  * What an actor has done, counted by itself with plain stores and read by the host at any time. One u64 each, in
@@ -65,7 +65,8 @@ export enum Stat {
   /** Leaves installed beside the one that a fault asked for. */
   Prefetched = 30,
 }
-export const STAT_COUNT: u32 = 64;
+export const STAT_COUNT: u32 = 56;
+if (ACTOR_STATS + ((<usize>STAT_COUNT) << 3) > ACTOR_WALK) ERROR("the counters must end before the walk");
 
 /** Adds `n` to a counter of the acting actor. */
 export class Stats {

@@ -29,6 +29,10 @@ export enum Outcome {
   OutOfFrames = 10,
   /** #AC(0): a locked read-modify-write that is not naturally aligned (docs/decisions/0006-split-locks.md). */
   AlignmentCheck = 11,
+  /** #VMEXIT(NPF) of AMD nested paging: `Walk.gpa` is EXITINFO2, `Walk.error` EXITINFO1. */
+  NestedPageFault = 12,
+  /** Page-modification log full: `Walk.gpa` is the address that could not be logged. Nothing was set or accessed. */
+  PmlFull = 13,
 }
 
 /** Kinds of access. Bit 0: checked and reported as a write. */
@@ -51,8 +55,10 @@ export const ACCESS_COUNT: u32 = 8;
 export class Walk {
   /** `Outcome`. */
   outcome: u32;
-  /** #PF error code, or exit qualification. */
-  error: u32;
+  /** Steps recorded. */
+  steps: u32;
+  /** #PF error code, exit qualification, or EXITINFO1 (which has bits above 31). */
+  error: u64;
   gva: u64;
   /** Guest-physical address of the access, or of the table entry whose translation failed. */
   gpa: u64;
@@ -62,8 +68,8 @@ export class Walk {
   rights: u64;
   /** log2 of the size of the translation: 12, 21 or 30. */
   shift: u32;
-  /** Steps recorded. */
-  steps: u32;
+  /** Mode of the nested dimension (x86/modes.ts): the format of the steps that are nested; MODE_NONE without one. */
+  nestedMode: u32;
 }
 export const WALK_OUTCOME: usize = ACTOR_WALK + offsetof<Walk>("outcome");
 export const WALK_ERROR: usize = ACTOR_WALK + offsetof<Walk>("error");
@@ -73,10 +79,11 @@ export const WALK_PA: usize = ACTOR_WALK + offsetof<Walk>("pa");
 export const WALK_RIGHTS: usize = ACTOR_WALK + offsetof<Walk>("rights");
 export const WALK_SHIFT: usize = ACTOR_WALK + offsetof<Walk>("shift");
 export const WALK_STEP_COUNT: usize = ACTOR_WALK + offsetof<Walk>("steps");
+export const WALK_NESTED_MODE: usize = ACTOR_WALK + offsetof<Walk>("nestedMode");
 
-/** Steps of the recorded walk (`WalkStep`): at most 5 of the guest, each after 4 nested ones, and 4 more. */
-export const WALK_STEPS: usize = ACTOR_WALK + 48;
-export const WALK_STEP_MAX: u32 = 29;
+/** Steps of the recorded walk (`WalkStep`): at most 5 of the guest, each after 5 nested ones, and 5 more. */
+export const WALK_STEPS: usize = ACTOR_WALK + 64;
+export const WALK_STEP_MAX: u32 = 35;
 export const WALK_STEP_SHIFT: u32 = 4;
 
 /**
@@ -94,7 +101,7 @@ export class WalkStep {
 }
 export const WALK_STEP_NESTED: u64 = 8;
 
-if (offsetof<Walk>() > 48) ERROR("Walk must end before its steps");
+if (offsetof<Walk>() > 64) ERROR("Walk must end before its steps");
 if (offsetof<WalkStep>() != (<usize>1) << WALK_STEP_SHIFT) ERROR("a step must fill its place");
 if (WALK_STEPS + ((<usize>WALK_STEP_MAX) << WALK_STEP_SHIFT) > ACTOR_POOL)
   ERROR("the steps must end before the pool part");

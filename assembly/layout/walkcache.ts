@@ -1,10 +1,12 @@
 // The walk cache: where the pages that hold a guest's tables lie, so that a walk of both dimensions need not walk EPT for
 // each of them. One row, 16 bytes, direct mapped by page number:
 //
-//   0 tag   guest-physical page number        8 host   address of the page in this memory       12 generation
+//   0 tag   guest-physical address of the page, and in the bits that it leaves free, 63:52 and 11:0, the pfn of the top
+//           nested table: it lies in a frame, so 24 bits hold it
+//   8 host  address of the page in this memory       12 generation
 //
-// A row says that EPT lets the page be read as a table is read (with accessed and dirty flags: written, and both are
-// set). It is valid while its generation is `Cpu.keptGeneration`: until the next full flush.
+// A row is a guest-physical translation (SDM vol. 3C 29.4.1): it bears the EP4TA, not VPID or PCID. It says that EPT lets the page be read as a table is read (with accessed and dirty flags: written, and both are
+// set). It is valid while its generation is `Cpu.tablesGeneration`.
 
 @unmanaged
 export class WalkCacheEntry {
@@ -12,6 +14,8 @@ export class WalkCacheEntry {
   host: u32;
   generation: u32;
 }
+/** Bits of a tag that name the top nested table. */
+export const WALK_CACHE_ROOT: u64 = 0xfff0_0000_0000_0fff;
 export const WALK_CACHE_ENTRY_SHIFT: u32 = 4;
 export const WALK_CACHE_TAG: usize = offsetof<WalkCacheEntry>("tag");
 export const WALK_CACHE_HOST: usize = offsetof<WalkCacheEntry>("host");

@@ -1,5 +1,5 @@
 // The window table: copies of physical pages that lie anywhere in the 52-bit physical space, loaded on demand by the
-// host. Rows first, then the pages, one a row and in the order of filling.
+// host. Rows first, then the pages: each row has one of its own.
 //
 //   WINDOWS   4096 bytes aligned
 //     rows    16 B each: open addressing, linear probing
@@ -10,7 +10,7 @@
 export class Window {
   /** Physical page number + 1; 0 is empty. */
   key: u64;
-  /** Address of the page's copy in this memory. */
+  /** Address of the page's copy in this memory; 0 if the host has said that it has no such page. */
   host: u32;
   /** Row 0 only: windows in use. */
   used: u32;

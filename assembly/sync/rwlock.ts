@@ -17,7 +17,7 @@ import { Trap, trap } from "../trap";
 import { LockEvents } from "./lock-events";
 import { Ops, Order } from "./ops";
 import { Owner } from "./spin";
-import { park, relax } from "./wait";
+import { park, relax, wakeAll } from "./wait";
 
 const WAITERS: usize = 4;
 const DRAINERS: usize = 8;
@@ -48,7 +48,7 @@ function readLockSlow(lock: usize, reader: usize, actor: usize): void {
 
 /** Wakes the writer that may sleep on a reader's word, which has just been cleared. */
 function wakeDrainer(lock: usize, word: usize): void {
-  if (Ops.load<u32>(lock + DRAINERS, Order.Relaxed)) atomic.notify(word, -1);
+  if (Ops.load<u32>(lock + DRAINERS, Order.Relaxed)) wakeAll(word);
 }
 
 /** Clears the word of a reader that did not get the lock. */
@@ -120,7 +120,7 @@ export class RwLock {
     const found = Ops.swap<u32>(lock, 0, Order.Full);
     LockEvents.dropped(lock);
     if (found != Owner.of(actor)) unlockByOther(lock, actor);
-    if (Ops.load<u32>(lock + WAITERS, Order.Relaxed)) atomic.notify(lock, -1);
+    if (Ops.load<u32>(lock + WAITERS, Order.Relaxed)) wakeAll(lock);
   }
   /** For its writer: true while somebody waits for the lock (rwlock_needbreak). */
   @inline static contended(lock: usize): bool {

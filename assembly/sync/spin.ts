@@ -6,7 +6,7 @@ import { LockKind } from "../note";
 import { Trap, trap } from "../trap";
 import { LockEvents } from "./lock-events";
 import { Ops, Order } from "./ops";
-import { park } from "./wait";
+import { park, wake } from "./wait";
 
 /** The word that names `actor` as the owner of a lock. */
 export class Owner {
@@ -37,7 +37,7 @@ function lockSlow(lock: usize, actor: usize): void {
 
 function unlockSlow(lock: usize, found: u32, actor: usize): void {
   if ((found & ~CONTENDED) != Owner.of(actor)) trap(Trap.UnlockByOther, lock, actor);
-  atomic.notify(lock, 1);
+  wake(lock, 1);
 }
 
 /** What spinlock_t and struct mutex have in common here: both exclude, both sleep when it takes long. */

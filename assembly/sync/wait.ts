@@ -15,7 +15,7 @@ const SLICE_NS: i64 = 2_000_000;
  * after the instruction: Node 20's baseline compiler may corrupt locals across it (docs/decisions/0004-wait-alone.md).
  */
 function parkOnce(address: usize, value: u32): void {
-  atomic.wait<i32>(address, <i32>value, SLICE_NS);
+  if (!EMBED) atomic.wait<i32>(address, <i32>value, SLICE_NS);
 }
 
 /** Traps if the machine was aborted. For loops that wait for somebody else. */
@@ -23,16 +23,25 @@ export function checkAbort(actor: usize): void {
   if (Ops.load<u32>(HEADER_ABORT, Order.Relaxed)) trap(Trap.Aborted, 0, actor);
 }
 
-/** Sleeps until woken, at most a slice, while the word at `address` equals `value`; the caller re-checks and repeats. */
+/**
+ * Sleeps until woken, at most a slice, while the word at `address` equals `value`; the caller re-checks and repeats. In the
+ * embed build nobody could wake it: a trap.
+ */
 export function park(address: usize, value: u32, actor: usize): void {
   checkAbort(actor);
+  if (EMBED) trap(Trap.WouldWait, address, actor);
   parkOnce(address, value);
   checkAbort(actor);
 }
 
+/** Wakes at most `count` of those that sleep on the word. */
+export function wake(address: usize, count: i32): void {
+  if (!EMBED) atomic.notify(address, count);
+}
+
 /** Wakes all that sleep on the word. */
 export function wakeAll(address: usize): void {
-  atomic.notify(address, -1);
+  wake(address, -1);
 }
 
 /** Looks at a private word between two looks at a shared one: a spinner's looks slow the writer that it waits for. */

@@ -60,6 +60,8 @@ export const EPT_1G_RESERVED: u64 = 0x3fff_f000;
 export const EPTP_WB_4LEVEL: u64 = 6 | (3 << 3);
 export const EPTP_MEMTYPE: u64 = 7;
 export const EPTP_LEVELS: u64 = 7 << 3;
+/** EPTP: memory type WB and a walk of five levels. */
+export const EPTP_WB_5LEVEL: u64 = 6 | (4 << 3);
 /** Accessed and dirty flags for EPT. */
 export const EPTP_AD: u64 = 1 << 6;
 
@@ -69,6 +71,8 @@ export const CR0_WP: u64 = 1 << 16;
 export const CR0_NW: u64 = 1 << 29;
 export const CR0_CD: u64 = 1 << 30;
 export const CR0_PG: u64 = 1 << 31;
+/** The bits that there are: the others stay clear after any load (SDM vol. 2A, MOV to control registers). */
+export const CR0_DEFINED: u64 = 0x3f | CR0_WP | (1 << 18) | CR0_NW | CR0_CD | CR0_PG;
 
 /** With CR4.PCIDE: keep what the TLB has for the new PCID. */
 export const CR3_NO_FLUSH: u64 = 1 << 63;
@@ -123,7 +127,35 @@ export const EPT_VIOLATION_WRITE: u32 = 1 << 1;
 export const EPT_VIOLATION_FETCH: u32 = 1 << 2;
 /** R, W and X of all entries used, ANDed: three bits from here. */
 export const EPT_VIOLATION_RIGHTS_SHIFT: u32 = 3;
+/** XU of all entries used, ANDed; with mode-based execute control only. */
+export const EPT_VIOLATION_XU: u32 = 1 << 6;
 /** The guest-linear address is valid. */
 export const EPT_VIOLATION_LINEAR: u32 = 1 << 7;
 /** The access was to the translation of that address; clear: to a guest paging-structure entry. */
 export const EPT_VIOLATION_FINAL: u32 = 1 << 8;
+/** Advanced information, with EPT_VIOLATION_FINAL: the linear address is a user-mode one. */
+export const EPT_VIOLATION_USER: u32 = 1 << 9;
+/** The guest's tables let it be written. */
+export const EPT_VIOLATION_GUEST_WRITABLE: u32 = 1 << 10;
+/** The guest's tables do not let it be executed. */
+export const EPT_VIOLATION_GUEST_XD: u32 = 1 << 11;
+
+/** EXITINFO1 of a nested page fault, beside the bits of a #PF error code (APM vol. 2, 15.25.6). */
+export const NPF_FINAL: u64 = 1 << 32;
+/** The access was to a table of the guest. */
+export const NPF_TABLE: u64 = 1 << 33;
+
+/** NP_ENABLE of a VMCB (APM vol. 2, 15.25.3). */
+export const NP_ENABLE: u64 = 1 << 0;
+
+/** Secondary processor-based VM-execution controls (25.6.2). */
+export const SECONDARY_PML: u64 = 1 << 17;
+export const SECONDARY_MBEC: u64 = 1 << 22;
+
+/** IA32_VMX_EPT_VPID_CAP (A.10). */
+export const EPT_CAP_EXECUTE_ONLY: u64 = 1 << 0;
+export const EPT_CAP_5LEVEL: u64 = 1 << 7;
+export const EPT_CAP_ADVANCED: u64 = 1 << 22;
+
+/** Entries of a page-modification log (29.3.6). */
+export const PML_ENTRIES: u32 = 512;

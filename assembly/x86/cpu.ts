@@ -11,23 +11,35 @@ import {
   CPU_DENY_TABLE,
   CPU_EFER,
   CPU_EPTP,
+  CPU_EPT_VPID_CAP,
   CPU_MODE,
+  CPU_NCR3,
+  CPU_NESTED_CONTROL,
+  CPU_NESTED_MODE,
   CPU_NESTED_RESERVED,
   CPU_NESTED_ROOT,
   CPU_NESTED_TEST,
   CPU_NO_WALK_CACHE,
+  CPU_NPT_ROOT,
   CPU_PKRS,
   CPU_PKRU,
+  CPU_PML_ADDRESS,
+  CPU_PML_INDEX,
   CPU_RESERVED,
   CPU_RFLAGS,
   CPU_ROOT,
+  CPU_SECONDARY_CONTROLS,
   CPU_SHAPE,
+  CPU_STRUCTURES_BASE,
+  CPU_STRUCTURES_MASK,
+  CPU_TABLES_TAG,
   CPU_TEST,
   CPU_TLB_BASE,
   CPU_TLB_LARGE_BASE,
   CPU_TLB_LARGE_MASK,
   CPU_TLB_MASK,
   CPU_VPID,
+  CPU_VPIDS_SEEN,
   CPU_WALK_CACHE_BASE,
   CPU_WALK_CACHE_MASK,
   Register,
@@ -36,11 +48,18 @@ import {
 } from "../layout/cpu";
 import { HEADER_BASE, Header, MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
-import { TLB_CONTEXT_EP4TA_SHIFT, TLB_CONTEXT_VPID_SHIFT, TLB_ENTRY_SHIFT } from "../layout/tlb";
+import {
+  TLB_CONTEXT_EP4TA,
+  TLB_CONTEXT_EP4TA_SHIFT,
+  TLB_CONTEXT_VPID_SHIFT,
+  TLB_ENTRY_SHIFT,
+} from "../layout/tlb";
 import { ACCESS_COUNT, Access } from "../layout/walk";
+import { STRUCTURE_SHIFT } from "../layout/structures";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
 import {
   CR0_CD,
+  CR0_DEFINED,
   CR0_ET,
   CR0_NW,
   CR0_PE,
@@ -65,31 +84,61 @@ import {
   EPTP_LEVELS,
   EPTP_MEMTYPE,
   EPTP_WB_4LEVEL,
+  EPTP_WB_5LEVEL,
   EPT_A,
+  EPT_CAP_5LEVEL,
+  EPT_CAP_ADVANCED,
+  EPT_CAP_EXECUTE_ONLY,
+  EPT_VIOLATION_READ,
+  EPT_VIOLATION_WRITE,
   EPT_R,
+  NP_ENABLE,
   PTE_A,
   PTE_ADDRESS,
   PTE_P,
   PTE_XD,
   RFLAGS_AC,
   RFLAGS_FIXED,
+  SECONDARY_MBEC,
+  SECONDARY_PML,
 } from "./bits";
-import { Memory } from "./memory";
-import { MODE_4LEVEL, MODE_5LEVEL, MODE_NONE } from "./modes";
+import { Memory, clearTableCache } from "./memory";
+import {
+  MODE_4LEVEL,
+  MODE_5LEVEL,
+  MODE_EPT4,
+  MODE_EPT5,
+  MODE_NONE,
+  MODE_NPT4,
+  MODE_NPT5,
+  Mode,
+} from "./modes";
 import {
   OBSTACLE_CLEAN,
   OBSTACLE_EPT_CLEAN,
-  OBSTACLE_EPT_NO_FETCH,
   OBSTACLE_EPT_NO_READ,
-  OBSTACLE_EPT_NO_WRITE,
   OBSTACLE_READ_ONLY,
   OBSTACLE_SUPERVISOR,
   OBSTACLE_SUPERVISOR_KEYS,
   OBSTACLE_USER,
   OBSTACLE_USER_KEYS,
   OBSTACLE_XD,
+  Obstacles,
 } from "./rights";
-import { tlbDropTablePages, tlbFlushAll, tlbFlushNonGlobal, tlbFlushPcid } from "./tlb";
+import {
+  Pcids,
+  WalkCache,
+  tlbDropTablePages,
+  tlbFlushAll,
+  tlbFlushContext,
+  tlbFlushEpt,
+  tlbFlushEpts,
+  tlbFlushVpid,
+  tlbFlushVpids,
+  tlbInvalidatePage,
+  tlbInvalidatePcid,
+  tlbInvalidateVpid,
+} from "./tlb";
 import { Kind } from "./walk";
 
 /** Tests of register bits. */
@@ -118,6 +167,12 @@ export function resetCpu(vcpu: usize): void {
   store<u32>(vcpu + CPU_PKRS, 0);
   store<u64>(vcpu + CPU_EPTP, 0);
   store<u32>(vcpu + CPU_VPID, 0);
+  store<u32>(vcpu + CPU_NESTED_CONTROL, 0);
+  store<u64>(vcpu + CPU_NCR3, 0);
+  store<u32>(vcpu + CPU_SECONDARY_CONTROLS, 0);
+  store<u64>(vcpu + CPU_PML_ADDRESS, 0);
+  store<u32>(vcpu + CPU_PML_INDEX, 0);
+  store<u64>(vcpu + CPU_EPT_VPID_CAP, EPT_CAP_EXECUTE_ONLY | EPT_CAP_5LEVEL);
   const base = <u32>Map.tlb(vcpu);
   const small = h.tlbEntries << TLB_ENTRY_SHIFT;
   store<u32>(vcpu + CPU_TLB_BASE, base);
@@ -130,6 +185,9 @@ export function resetCpu(vcpu: usize): void {
     vcpu + CPU_WALK_CACHE_MASK,
     h.walkCacheEntries ? (h.walkCacheEntries - 1) << WALK_CACHE_ENTRY_SHIFT : 0,
   );
+  const structures = LAB && Map.has(MachineOption.ArchitecturalTlb) ? h.structureEntries : 0;
+  store<u32>(vcpu + CPU_STRUCTURES_BASE, structures ? <u32>Map.structures(vcpu) : 0);
+  store<u32>(vcpu + CPU_STRUCTURES_MASK, structures ? (structures - 1) << STRUCTURE_SHIFT : 0);
   tlbFlushAll(vcpu);
   updateDerived(vcpu);
 }
@@ -169,14 +227,45 @@ function denyGuest(vcpu: usize, access: Access): u64 {
   return deny;
 }
 
-/** Obstacles of EPT that stop an access needing these rights. */
+/** Nested tables keep accessed and dirty flags: those of AMD always, EPT if it is told to. */
+function keepsNestedFlags(vcpu: usize): bool {
+  return !Mode.ept(load<u32>(vcpu + CPU_NESTED_MODE)) || (load<u64>(vcpu + CPU_EPTP) & EPTP_AD) != 0;
+}
+
+/** Obstacles of the nested tables that stop an access needing these rights: R, W and X of EPT. */
 function denyNested(vcpu: usize, bits: u32): u64 {
-  let deny: u64 = 0;
-  if (bits & 1) deny |= OBSTACLE_EPT_NO_READ;
-  if (bits & 2) deny |= OBSTACLE_EPT_NO_WRITE;
-  if (bits & 4) deny |= OBSTACLE_EPT_NO_FETCH;
-  if (bits & 2 && load<u64>(vcpu + CPU_EPTP) & EPTP_AD) deny |= OBSTACLE_EPT_CLEAN;
-  return deny;
+  // Every access counts as one of user mode to AMD's tables.
+  const asUser = Mode.asUser(load<u32>(vcpu + CPU_NESTED_MODE));
+  const deny = Obstacles.nestedDeny(bits) | (asUser ? OBSTACLE_EPT_NO_READ : 0);
+  return bits & EPT_VIOLATION_WRITE && keepsNestedFlags(vcpu) ? deny | OBSTACLE_EPT_CLEAN : deny;
+}
+
+/** Mode of the nested dimension. */
+function nestedModeOf(eptp: u64, control: u32): u32 {
+  if (eptp) return (eptp & EPTP_LEVELS) == (EPTP_WB_5LEVEL & EPTP_LEVELS) ? MODE_EPT5 : MODE_EPT4;
+  if (control & (<u32>NP_ENABLE)) return control & (<u32>CR4_LA57) ? MODE_NPT5 : MODE_NPT4;
+  return MODE_NONE;
+}
+
+/** What follows from the registers of the nested dimension; `beyond` are the address bits above MAXPHYADDR. */
+function updateNested(vcpu: usize, beyond: u64): void {
+  const eptp = load<u64>(vcpu + CPU_EPTP);
+  const control = load<u32>(vcpu + CPU_NESTED_CONTROL);
+  const mode = nestedModeOf(eptp, control);
+  const ept = Mode.ept(mode);
+  store<u32>(vcpu + CPU_NESTED_MODE, mode);
+  const reserved = ept || control & (<u32>EFER_NXE) ? beyond : beyond | PTE_XD;
+  store<u64>(vcpu + CPU_NESTED_RESERVED, reserved);
+  const flags = ept ? EPT_R | (eptp & EPTP_AD ? EPT_A : 0) : PTE_P | PTE_A;
+  store<u64>(vcpu + CPU_NESTED_TEST, reserved | flags);
+  const table = (ept ? eptp : load<u64>(vcpu + CPU_NCR3)) & PTE_ADDRESS;
+  const root = table < Memory.limit ? <u32>Memory.frame(table) : 0;
+  const modeBased = (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_MBEC)) != 0;
+  store<u64>(vcpu + CPU_TABLES_TAG, WalkCache.rootTag(table));
+  store<u32>(vcpu + CPU_NESTED_ROOT, mode == MODE_EPT4 && !modeBased ? root : 0);
+  store<u32>(vcpu + CPU_NPT_ROOT, mode == MODE_NPT4 ? root : 0);
+  const write = keepsNestedFlags(vcpu) ? EPT_VIOLATION_WRITE : 0;
+  store<u64>(vcpu + CPU_DENY_TABLE, denyNested(vcpu, EPT_VIOLATION_READ | write));
 }
 
 /** Computes all that follows from the registers. To be called after any of them has changed. */
@@ -184,27 +273,27 @@ function updateDerived(vcpu: usize): void {
   const eptp = load<u64>(vcpu + CPU_EPTP);
   const cr3 = load<u64>(vcpu + CPU_CR3);
   const paging = Has.cr0(vcpu, CR0_PG);
-  const shape = (paging ? Shape.Guest : Shape.None) | (eptp ? Shape.Ept : Shape.None);
+  const beyond = PTE_ADDRESS & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
+  updateNested(vcpu, beyond);
+  const nested = load<u32>(vcpu + CPU_NESTED_MODE);
+  const shape = (paging ? Shape.Guest : Shape.None) | (nested != MODE_NONE ? Shape.Nested : Shape.None);
   const mode = !paging ? MODE_NONE : Has.cr4(vcpu, CR4_LA57) ? MODE_5LEVEL : MODE_4LEVEL;
   store<u32>(vcpu + CPU_SHAPE, shape);
   store<u32>(vcpu + CPU_MODE, mode);
   const pcid = Has.cr4(vcpu, CR4_PCIDE) ? cr3 & CR3_PCID : 0;
   const vpid = (<u64>load<u32>(vcpu + CPU_VPID)) << TLB_CONTEXT_VPID_SHIFT;
-  store<u64>(vcpu + CPU_CONTEXT, pcid | vpid | ((eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT));
+  // AMD's entries bear the ASID alone: a change of nCR3 does not part them (APM vol. 2 15.16).
+  const ep4ta = Mode.asUser(nested) ? TLB_CONTEXT_EP4TA : (eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT;
+  store<u64>(vcpu + CPU_CONTEXT, pcid | vpid | ep4ta);
 
-  const beyond = PTE_ADDRESS & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
   const reserved = beyond | (Has.efer(vcpu, EFER_NXE) ? 0 : PTE_XD);
   store<u64>(vcpu + CPU_RESERVED, reserved);
   store<u64>(vcpu + CPU_TEST, reserved | PTE_P | PTE_A);
-  store<u64>(vcpu + CPU_NESTED_RESERVED, beyond);
-  store<u64>(vcpu + CPU_NESTED_TEST, beyond | EPT_R | (eptp & EPTP_AD ? EPT_A : 0));
 
   const table = cr3 & PTE_ADDRESS;
   const direct = shape == Shape.Guest && mode == MODE_4LEVEL && table < Memory.limit;
   store<u32>(vcpu + CPU_ROOT, direct ? <u32>Memory.frame(table) : 0);
-  const nested = eptp & PTE_ADDRESS;
-  store<u32>(vcpu + CPU_NESTED_ROOT, eptp && nested < Memory.limit ? <u32>Memory.frame(nested) : 0);
-  store<u64>(vcpu + CPU_DENY_TABLE, denyNested(vcpu, eptp & EPTP_AD ? 3 : 1));
+  clearTableCache(vcpu);
   updateDeny(vcpu);
 }
 
@@ -214,7 +303,7 @@ function updateDeny(vcpu: usize): void {
   for (let access: u32 = 0; access < ACCESS_COUNT; access++) {
     let deny: u64 = 0;
     if (shape & Shape.Guest) deny |= denyGuest(vcpu, access);
-    if (shape & Shape.Ept) deny |= denyNested(vcpu, Kind.nested(access));
+    if (shape & Shape.Nested) deny |= denyNested(vcpu, Kind.nested(access));
     store<u64>(vcpu + CPU_DENY + ((<usize>access) << 3), deny);
   }
 }
@@ -230,10 +319,11 @@ function writeCr0(vcpu: usize, value: u64): RegisterWrite {
     if (!Has.cr4(vcpu, CR4_PAE)) return RegisterWrite.GeneralProtection;
   }
   if (!paging && Has.cr4(vcpu, CR4_PCIDE)) return RegisterWrite.GeneralProtection;
-  store<u32>(vcpu + CPU_CR0, <u32>(value | CR0_ET));
+  store<u32>(vcpu + CPU_CR0, <u32>((value & CR0_DEFINED) | CR0_ET));
   const efer = load<u32>(vcpu + CPU_EFER) & ~(<u32>EFER_LMA);
   store<u32>(vcpu + CPU_EFER, paging ? efer | (<u32>EFER_LMA) : efer);
-  if (paging != was) tlbFlushAll(vcpu);
+  // Required where paging goes; where it comes, entries without it have to.
+  if (paging != was) tlbFlushContext(vcpu, Pcids.All, 0, false);
   return RegisterWrite.Ok;
 }
 
@@ -245,13 +335,14 @@ function writeCr3(vcpu: usize, value: u64): RegisterWrite {
   const beyond = u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr;
   if (cr3 & beyond) return RegisterWrite.GeneralProtection;
   store<u64>(vcpu + CPU_CR3, cr3);
-  if (!pcids) tlbFlushNonGlobal(vcpu);
   updateDerived(vcpu);
-  if (pcids && !keep) tlbFlushPcid(vcpu);
+  // Without PCIDs all there is belongs to PCID 000H.
+  if (!pcids) tlbFlushContext(vcpu, Pcids.All, 0, true);
+  else if (!keep) tlbFlushContext(vcpu, Pcids.One, cr3 & CR3_PCID, true);
   return RegisterWrite.Ok;
 }
 
-/** MOV to CR4: flushes all on a change of PGE or PAE, when PCIDE falls and when SMEP rises. */
+/** MOV to CR4: flushes all when PGE changes or PCIDE falls, and the present PCID when PAE changes or SMEP rises. */
 function writeCr4(vcpu: usize, value: u64): RegisterWrite {
   if (value & ~CR4_VALID) return RegisterWrite.GeneralProtection;
   const changed = value ^ (<u64>load<u32>(vcpu + CPU_CR4));
@@ -261,8 +352,10 @@ function writeCr4(vcpu: usize, value: u64): RegisterWrite {
     return RegisterWrite.GeneralProtection;
   }
   store<u32>(vcpu + CPU_CR4, <u32>value);
-  if (changed & (CR4_PGE | CR4_PAE) || changed & ~value & CR4_PCIDE || changed & value & CR4_SMEP)
-    tlbFlushAll(vcpu);
+  if (changed & CR4_PGE || changed & ~value & CR4_PCIDE) tlbFlushContext(vcpu, Pcids.All, 0, false);
+  else if (changed & CR4_PAE || changed & value & CR4_SMEP) {
+    tlbFlushContext(vcpu, Pcids.One, load<u64>(vcpu + CPU_CONTEXT) & CR3_PCID, false);
+  }
   return RegisterWrite.Ok;
 }
 
@@ -275,17 +368,67 @@ function writeEfer(vcpu: usize, value: u64): RegisterWrite {
   return RegisterWrite.Ok;
 }
 
-/** The EPT pointer of the VMCS, 0 for none: checked as VM entry checks it (27.2.1.1). Flushes nothing. */
+/** True if `value` has bits that no physical address has. */
+function isBeyond(value: u64): bool {
+  return (value & (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr)) != 0;
+}
+
+/** True if VM entry takes this EPT pointer (27.2.1.1). */
+function isEptp(vcpu: usize, value: u64): bool {
+  const type = value & EPTP_MEMTYPE;
+  const levels = value & EPTP_LEVELS;
+  const five =
+    (load<u64>(vcpu + CPU_EPT_VPID_CAP) & EPT_CAP_5LEVEL) != 0 && levels == (EPTP_WB_5LEVEL & EPTP_LEVELS);
+  if (!five && levels != (EPTP_WB_4LEVEL & EPTP_LEVELS)) return false;
+  return (type == 0 || type == 6) && !(value & 0xf80) && !isBeyond(value);
+}
+
+/** The EPT pointer of the VMCS, 0 for none: checked as VM entry checks it. Flushes nothing. */
 function writeEptp(vcpu: usize, value: u64): RegisterWrite {
   if (value) {
-    const type = value & EPTP_MEMTYPE;
-    const levels = (value & EPTP_LEVELS) >> 3;
-    const reserved = 0xf80 | (u64.MAX_VALUE << changetype<Header>(HEADER_BASE).maxphyaddr);
-    if ((type != 0 && type != 6) || levels != 3 || value & reserved) return RegisterWrite.GeneralProtection;
+    if (load<u32>(vcpu + CPU_NESTED_CONTROL) & (<u32>NP_ENABLE)) return RegisterWrite.Unsupported;
+    if (!isEptp(vcpu, value)) return RegisterWrite.GeneralProtection;
   }
-  // Rows of the walk cache do not say which EPT they come from.
-  if (value != load<u64>(vcpu + CPU_EPTP)) tlbDropTablePages(vcpu);
+  // Rows of the walk cache say which tables they come from, not whether those kept flags.
+  const other = value ^ load<u64>(vcpu + CPU_EPTP);
+  if (other && !(other & PTE_ADDRESS)) tlbDropTablePages(vcpu);
   store<u64>(vcpu + CPU_EPTP, value);
+  return RegisterWrite.Ok;
+}
+
+/** AMD nested paging, on or off, and what of the host's registers its tables are walked with. Flushes nothing. */
+function writeNestedControl(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~(NP_ENABLE | EFER_NXE | CR4_LA57)) return RegisterWrite.GeneralProtection;
+  if (value & NP_ENABLE && load<u64>(vcpu + CPU_EPTP)) return RegisterWrite.Unsupported;
+  if (value != load<u32>(vcpu + CPU_NESTED_CONTROL)) tlbDropTablePages(vcpu);
+  store<u32>(vcpu + CPU_NESTED_CONTROL, <u32>value);
+  return RegisterWrite.Ok;
+}
+
+/** nCR3 of the VMCB. Flushes nothing. */
+function writeNcr3(vcpu: usize, value: u64): RegisterWrite {
+  if (isBeyond(value)) return RegisterWrite.GeneralProtection;
+  store<u64>(vcpu + CPU_NCR3, value);
+  return RegisterWrite.Ok;
+}
+
+/** The secondary controls that concern translation: checked as VM entry checks them. Flushes nothing. */
+function writeSecondaryControls(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~(SECONDARY_PML | SECONDARY_MBEC)) return RegisterWrite.GeneralProtection;
+  store<u32>(vcpu + CPU_SECONDARY_CONTROLS, <u32>value);
+  return RegisterWrite.Ok;
+}
+
+function writePmlAddress(vcpu: usize, value: u64): RegisterWrite {
+  if (value & 0xfff || isBeyond(value)) return RegisterWrite.GeneralProtection;
+  store<u64>(vcpu + CPU_PML_ADDRESS, value);
+  return RegisterWrite.Ok;
+}
+
+/** Which processor it is, not an instruction: what it does not know is refused. */
+function writeEptVpidCap(vcpu: usize, value: u64): RegisterWrite {
+  if (value & ~(EPT_CAP_EXECUTE_ONLY | EPT_CAP_5LEVEL | EPT_CAP_ADVANCED)) return RegisterWrite.Unsupported;
+  store<u64>(vcpu + CPU_EPT_VPID_CAP, value);
   return RegisterWrite.Ok;
 }
 
@@ -295,6 +438,7 @@ function writeEptp(vcpu: usize, value: u64): RegisterWrite {
  */
 export function loadEptp(vcpu: usize, pfn: u32): void {
   const flags = Map.has(MachineOption.EptAccessedDirty) ? EPTP_AD : 0;
+  store<u32>(vcpu + CPU_NESTED_CONTROL, 0);
   store<u64>(vcpu + CPU_EPTP, pfn ? ((<u64>pfn) << 12) | EPTP_WB_4LEVEL | flags : 0);
   tlbFlushAll(vcpu);
   updateDerived(vcpu);
@@ -337,7 +481,26 @@ export function writeRegister(vcpu: usize, register: Register, value: u64): Regi
       result = writeEptp(vcpu, value);
       break;
     case Register.Vpid:
+      if (value != load<u32>(vcpu + CPU_VPID)) store<u32>(vcpu + CPU_VPIDS_SEEN, 1);
       result = write32(vcpu, CPU_VPID, value, 0xffff);
+      break;
+    case Register.NestedControl:
+      result = writeNestedControl(vcpu, value);
+      break;
+    case Register.Ncr3:
+      result = writeNcr3(vcpu, value);
+      break;
+    case Register.SecondaryControls:
+      result = writeSecondaryControls(vcpu, value);
+      break;
+    case Register.PmlAddress:
+      result = writePmlAddress(vcpu, value);
+      break;
+    case Register.PmlIndex:
+      result = write32(vcpu, CPU_PML_INDEX, value, 0xffff);
+      break;
+    case Register.EptVpidCap:
+      result = writeEptVpidCap(vcpu, value);
       break;
     default:
       break;
@@ -370,7 +533,67 @@ export function readRegister(vcpu: usize, register: Register): u64 {
       return load<u64>(vcpu + CPU_EPTP);
     case Register.Vpid:
       return load<u32>(vcpu + CPU_VPID);
+    case Register.NestedControl:
+      return load<u32>(vcpu + CPU_NESTED_CONTROL);
+    case Register.Ncr3:
+      return load<u64>(vcpu + CPU_NCR3);
+    case Register.SecondaryControls:
+      return load<u32>(vcpu + CPU_SECONDARY_CONTROLS);
+    case Register.PmlAddress:
+      return load<u64>(vcpu + CPU_PML_ADDRESS);
+    case Register.PmlIndex:
+      return load<u32>(vcpu + CPU_PML_INDEX);
+    case Register.EptVpidCap:
+      return load<u64>(vcpu + CPU_EPT_VPID_CAP);
     default:
       return 0;
   }
+}
+
+/** True if the address is canonical in the present paging mode, or there is none. */
+function isCanonical(vcpu: usize, gva: u64): bool {
+  const mode = load<u32>(vcpu + CPU_MODE);
+  return mode == MODE_NONE || Mode.canonical(mode, gva);
+}
+
+/** INVLPG. A non-canonical address does nothing; the CPL has to be 0. */
+export function invalidatePage(vcpu: usize, gva: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL)) return RegisterWrite.GeneralProtection;
+  if (isCanonical(vcpu, gva)) tlbInvalidatePage(vcpu, gva);
+  return RegisterWrite.Ok;
+}
+
+/** INVPCID (SDM vol. 2A): `type` is the register operand, `low` and `gva` the halves of the descriptor. */
+export function invalidatePcid(vcpu: usize, type: u64, low: u64, gva: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL) || type > 3 || low & ~CR3_PCID) return RegisterWrite.GeneralProtection;
+  if (type < 2 && low && !Has.cr4(vcpu, CR4_PCIDE)) return RegisterWrite.GeneralProtection;
+  if (type == 0 && !isCanonical(vcpu, gva)) return RegisterWrite.GeneralProtection;
+  if (type == 0) tlbInvalidatePcid(vcpu, gva, low);
+  else tlbFlushContext(vcpu, type == 1 ? Pcids.One : Pcids.All, low, type != 2);
+  return RegisterWrite.Ok;
+}
+
+/** INVEPT (SDM vol. 3C, VMX instructions): `low` is the EPT pointer of the descriptor. */
+export function invalidateEpt(vcpu: usize, type: u64, low: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL)) return RegisterWrite.GeneralProtection;
+  if (type == 2) tlbFlushEpts(vcpu);
+  else if (type == 1 && isEptp(vcpu, low)) tlbFlushEpt(vcpu, low);
+  else return RegisterWrite.VmFail;
+  return RegisterWrite.Ok;
+}
+
+/** INVVPID (SDM vol. 3C, VMX instructions): `low` is the lower half of the descriptor, `gva` the upper. */
+export function invalidateVpid(vcpu: usize, type: u64, low: u64, gva: u64): RegisterWrite {
+  if (load<u32>(vcpu + CPU_CPL)) return RegisterWrite.GeneralProtection;
+  if (type > 3 || low >> 16 || (type != 2 && low == 0)) return RegisterWrite.VmFail;
+  if (type == 0 && !isCanonical(vcpu, gva)) return RegisterWrite.VmFail;
+  if (type == 0) tlbInvalidateVpid(vcpu, gva, <u32>low);
+  else if (type == 2) tlbFlushVpids(vcpu);
+  else tlbFlushVpid(vcpu, <u32>low, type == 3);
+  return RegisterWrite.Ok;
+}
+
+/** VM entry or VM exit with "enable VPID" 0: what VPID 0000H has is dropped, for all PCIDs and EP4TAs (29.4.3.1). */
+export function invalidateOnVmTransition(vcpu: usize): void {
+  tlbFlushVpid(vcpu, 0, false);
 }

@@ -20,6 +20,7 @@ import {
   CPU_GENERATION,
   CPU_INVALIDATIONS,
   CPU_NO_WALK_CACHE,
+  CPU_STRUCTURES_BASE,
   CPU_WALK_CACHE_BASE,
   CPU_WALK_CACHE_MASK,
   Cpu,
@@ -42,6 +43,7 @@ function copyRegisters(actor: usize, vcpu: usize): void {
   store<u32>(actor + CPU_WALK_CACHE_MASK, 0);
   store<u64>(actor + CPU_NO_WALK_CACHE, 0);
   store<u64>(actor + CPU_NO_WALK_CACHE, 0, 8);
+  store<u32>(actor + CPU_STRUCTURES_BASE, 0);
 }
 
 /** True if nothing was invalidated since the registers were copied. */

@@ -3,6 +3,7 @@
 
 import { Access } from "../layout/walk";
 import { ENDED, Translation } from "./rights";
+import { denyQuiet, translateTables } from "./tables";
 import { Tlb } from "./tlb";
 import { guestFast, guestNestedFast } from "./walk";
 
@@ -14,6 +15,8 @@ export enum Measure {
   NestedWalk = 1,
   /** TLB hit and a load of 8 bytes. */
   TlbLoad = 2,
+  /** Guest walk in windows, by way of the table cache. */
+  Tables = 3,
 }
 
 /** Not a digest: a walk of the run failed. */
@@ -36,6 +39,7 @@ class Kernel {
     let x = seed;
     let last: u64 = 0;
     let digest: u64 = 0;
+    const deny = denyQuiet(vcpu, Access.Read);
     for (let i: u32 = 0; i < count; i++) {
       x ^= x << 13;
       x ^= x >> 7;
@@ -47,6 +51,10 @@ class Kernel {
         const host = Tlb.hit(vcpu, gva, Access.Read);
         if (host == 0) return MEASURE_FAILED;
         value = load<u64>(host);
+      } else if (what == Measure.Tables) {
+        const t = translateTables(vcpu, gva);
+        if (t == 0 || Translation.denies(t, deny)) return MEASURE_FAILED;
+        value = Translation.page(t);
       } else {
         const t =
           what == Measure.Walk ? guestFast(vcpu, gva, Access.Read) : guestNestedFast(vcpu, gva, Access.Read);
@@ -78,6 +86,12 @@ function tlbDependent(vcpu: usize, base: u64, mask: u64, count: u32, seed: u64):
 function tlbIndependent(vcpu: usize, base: u64, mask: u64, count: u32, seed: u64): u64 {
   return Kernel.run(Measure.TlbLoad, false, vcpu, base, mask, count, seed);
 }
+function tablesDependent(vcpu: usize, base: u64, mask: u64, count: u32, seed: u64): u64 {
+  return Kernel.run(Measure.Tables, true, vcpu, base, mask, count, seed);
+}
+function tablesIndependent(vcpu: usize, base: u64, mask: u64, count: u32, seed: u64): u64 {
+  return Kernel.run(Measure.Tables, false, vcpu, base, mask, count, seed);
+}
 
 /** Runs a kernel over `pages` (a power of two) pages from `base`. */
 export function measure(
@@ -103,6 +117,10 @@ export function measure(
       return dependent
         ? tlbDependent(vcpu, base, mask, count, seed)
         : tlbIndependent(vcpu, base, mask, count, seed);
+    case Measure.Tables:
+      return dependent
+        ? tablesDependent(vcpu, base, mask, count, seed)
+        : tablesIndependent(vcpu, base, mask, count, seed);
     default:
       return MEASURE_FAILED;
   }

@@ -53,35 +53,69 @@ function findRow(pfn: u64): usize {
 export function findWindow(pa: u64): usize {
   const row = findRow(pa >> PAGE_SHIFT);
   if (row == 0 || load<u64>(row + WINDOW_KEY) == 0) return 0;
-  return <usize>load<u32>(row + WINDOW_HOST) + ((<usize>pa) & 0xfff);
+  const host: usize = load<u32>(row + WINDOW_HOST);
+  return host ? host + ((<usize>pa) & 0xfff) : 0;
+}
+
+/** True if the host has said that it has no page for `pa`. */
+export function isAbsent(pa: u64): bool {
+  const row = findRow(pa >> PAGE_SHIFT);
+  return row != 0 && load<u64>(row + WINDOW_KEY) != 0 && load<u32>(row + WINDOW_HOST) == 0;
 }
 
 /** Drops all windows: what was written to them is lost, unless the host has read it back. */
 export function clearWindows(): void {
   if (Map.windowCount) memory.fill(Map.windows, 0, (<usize>Map.windowCount) << WINDOW_ROW_SHIFT);
+  dropTableCaches();
+}
+
+function dropTableCaches(): void {
+  for (let vcpu: u32 = 0; vcpu < Map.vcpuCount; vcpu++) clearTableCache(Map.actor(vcpu));
+}
+
+/** Empties the vCPU's cache of tables in windows: after a change of what its rows follow from. */
+export function clearTableCache(vcpu: usize): void {
+  if (Map.tableCacheSize) memory.fill(Map.tableCache(vcpu), 0, Map.tableCacheSize);
 }
 
 /**
- * A window for the page of `pa`: the one that holds it, or a new one. Three quarters of the rows is all it fills;
- * then all windows are dropped at once, so that no row ever has to be moved and a probe stays short.
+ * The row of the page of `pa`, taken for it if it has none. Three quarters of the rows is all the table fills; then all
+ * windows are dropped at once, so that no row ever has to be moved and a probe stays short.
  */
-export function putWindow(pa: u64): usize {
-  const count = Map.windowCount;
-  if (count == 0) return 0;
+function takeRow(pa: u64): usize {
   const pfn = pa >> PAGE_SHIFT;
+  const count = Map.windowCount;
   let row = findRow(pfn);
-  if (row && load<u64>(row + WINDOW_KEY)) return load<u32>(row + WINDOW_HOST);
-  let used = load<u32>(Map.windows + WINDOW_USED);
-  if (row == 0 || used >= count - (count >> 2)) {
+  if (row && load<u64>(row + WINDOW_KEY)) return row;
+  if (row == 0 || load<u32>(Map.windows + WINDOW_USED) >= count - (count >> 2)) {
     clearWindows();
-    used = 0;
     row = findRow(pfn);
   }
-  const host = windowPages() + ((<usize>used) << PAGE_SHIFT);
-  store<u32>(Map.windows + WINDOW_USED, used + 1);
   store<u64>(row + WINDOW_KEY, pfn + 1);
+  store<u32>(row + WINDOW_HOST, 0);
+  store<u32>(Map.windows + WINDOW_USED, load<u32>(Map.windows + WINDOW_USED) + 1);
+  return row;
+}
+
+/** A window for the page of `pa`: the one that holds it, or a new one; 0 if there are no windows. */
+export function putWindow(pa: u64): usize {
+  if (Map.windowCount == 0) return 0;
+  const row = takeRow(pa);
+  let host: usize = load<u32>(row + WINDOW_HOST);
+  if (host) return host;
+  // Each row owns the page of its own number.
+  host = windowPages() + (((row - Map.windows) >> WINDOW_ROW_SHIFT) << PAGE_SHIFT);
   store<u32>(row + WINDOW_HOST, <u32>host);
   return host;
+}
+
+/** Notes that the host has no page for `pa`, until the windows are dropped. A window that holds it is given up. */
+export function markAbsent(pa: u64): void {
+  if (Map.windowCount == 0) return;
+  const row = takeRow(pa);
+  if (load<u32>(row + WINDOW_HOST) == 0) return;
+  store<u32>(row + WINDOW_HOST, 0);
+  dropTableCaches();
 }
 
 /** First page of the window region: after the rows, page aligned. */

@@ -2,16 +2,16 @@
 // is a constant and is one load where it is not.
 //
 //   16       15     14      13:9                        8:3                       2:0
-//   as user  host   nested  levels that may be leaves   shift of the top level    levels
+//   as user  host   ept     levels that may be leaves   shift of the top level    levels
 //
-// nested   entries have the EPT format
+// ept      entries have the EPT format
 // host     tables of the host itself, in frames: whoever walks them decides on rights
 // as user  every access counts as one of user mode (AMD nested paging)
 
 const LEAF_4K: u32 = 1 << 9;
 const LEAF_2M: u32 = 2 << 9;
 const LEAF_1G: u32 = 4 << 9;
-const NESTED: u32 = 1 << 14;
+const EPT: u32 = 1 << 14;
 const HOST: u32 = 1 << 15;
 const AS_USER: u32 = 1 << 16;
 
@@ -22,9 +22,12 @@ export const MODE_4LEVEL: u32 = 4 | (39 << 3) | LEAF_4K | LEAF_2M | LEAF_1G;
 /** 5-level paging. */
 export const MODE_5LEVEL: u32 = 5 | (48 << 3) | LEAF_4K | LEAF_2M | LEAF_1G;
 /** EPT with a walk of four levels (SDM vol. 3C, 29.3). */
-export const MODE_EPT4: u32 = 4 | (39 << 3) | LEAF_4K | LEAF_2M | LEAF_1G | NESTED;
+export const MODE_EPT4: u32 = 4 | (39 << 3) | LEAF_4K | LEAF_2M | LEAF_1G | EPT;
+/** EPT with a walk of five levels. */
+export const MODE_EPT5: u32 = 5 | (48 << 3) | LEAF_4K | LEAF_2M | LEAF_1G | EPT;
 /** Nested paging of AMD: the ordinary format, walked as user mode (APM vol. 2, 15.25). */
 export const MODE_NPT4: u32 = MODE_4LEVEL | AS_USER;
+export const MODE_NPT5: u32 = MODE_5LEVEL | AS_USER;
 /** The host's own tables: the ordinary format in frames; whoever walks them decides on rights. */
 export const MODE_HOST: u32 = MODE_4LEVEL | HOST;
 
@@ -36,11 +39,15 @@ export class Mode {
   @inline static topShift(mode: u32): u32 {
     return (mode >> 3) & 63;
   }
-  @inline static nested(mode: u32): bool {
-    return (mode & NESTED) != 0;
+  @inline static ept(mode: u32): bool {
+    return (mode & EPT) != 0;
   }
   @inline static asUser(mode: u32): bool {
     return (mode & AS_USER) != 0;
+  }
+  /** Bits of an address that the tables translate: 48 or 57. */
+  @inline static width(mode: u32): u32 {
+    return Mode.topShift(mode) + 9;
   }
   /** True if entries of `level` may map a page. */
   @inline static mayBeLeaf(mode: u32, level: u32): bool {

@@ -5,19 +5,24 @@
 //
 // A set of obstacles (u64; in TLB entries and deny masks):
 //
-//   47:32                    31:16                  13:12       9  8          7:5             4      3     2   1           0
-//   key, one of 16, of a     key of a user-mode     guest page  G  EPT clean  no EPT X, W, R  clean  user  XD  supervisor  read-only
-//   supervisor-mode address  address                size
+//   47:32                    31:16                  13:12       10            9  8             7:5                4      3     2   1           0
+//   key, one of 16, of a     key of a user-mode     guest page  no fetch of   G  nested clean  no nested X, W, R  clean  user  XD  supervisor  read-only
+//   supervisor-mode address  address                size        the other mode
 //
+// The obstacles of nested tables bear the names of EPT; those of AMD nested paging are the same ones: no R is a page that
+// is not user mode's, no W one that is read-only, no X one with XD, and clean one whose dirty flag is clear.
+//
+// With mode-based execute control bit 7 speaks of fetches from a page of the mode that this one is, as its guest tables
+// say, and bit 10 of the other mode.
 // A translation (u64; what a walk returns, 0 if it did not come to an end):
 //
-//   62:59  58     55:54  53:52        51:12             9:0
+//   62:59  58     55:54  53:52        51:12             10:0
 //   key    valid  guest  size of all  physical address  obstacles as above
 //                 page   dimensions
 //
 // Sizes: 0 is 4 KByte, 1 is 2 MByte, 2 is 1 GByte.
 
-import { PTE_ADDRESS, PTE_D, PTE_G, PTE_KEY_SHIFT, PTE_RW, PTE_US, PTE_XD } from "./bits";
+import { EPT_X, EPT_XU, PTE_ADDRESS, PTE_D, PTE_G, PTE_KEY_SHIFT, PTE_RW, PTE_US, PTE_XD } from "./bits";
 
 export const OBSTACLE_READ_ONLY: u64 = 1 << 0;
 export const OBSTACLE_SUPERVISOR: u64 = 1 << 1;
@@ -34,10 +39,12 @@ export const OBSTACLES_EPT: u64 = 7 << 5;
 export const OBSTACLE_EPT_CLEAN: u64 = 1 << 8;
 /** Not an obstacle: the translation is global. */
 export const TRANSLATION_GLOBAL: u64 = 1 << 9;
+/** Not an obstacle: with mode-based execute control, what OBSTACLE_EPT_NO_FETCH says, for pages of the other mode. */
+export const OBSTACLE_EPT_NO_OTHER_FETCH: u64 = 1 << 10;
 export const OBSTACLE_USER_KEYS: u64 = 16;
 export const OBSTACLE_SUPERVISOR_KEYS: u64 = 32;
 
-const OBSTACLES: u64 = 0x3ff;
+const OBSTACLES: u64 = 0x7ff;
 const EPT_RIGHTS_SHIFT: u64 = 5;
 const SIZE_SHIFT: u64 = 52;
 const GUEST_SIZE_SHIFT: u64 = 54;
@@ -61,13 +68,36 @@ export class Obstacles {
   @inline static nested(all: u64, leaf: u64): u64 {
     return ((~all & 7) << EPT_RIGHTS_SHIFT) | ((~leaf >> 1) & OBSTACLE_EPT_CLEAN);
   }
+  /** Of a walk of AMD's nested tables: as of an EPT walk. */
+  @inline static nestedOrdinary(all: u64, any: u64, leaf: u64): u64 {
+    return ((~all & PTE_US) << 3) | ((~all & PTE_RW) << 5) | ((any & PTE_XD) >> 56) | ((~leaf & PTE_D) << 2);
+  }
+  /** Obstacles `found` of an EPT walk (`all` is the AND of its entries) under mode-based execute control. */
+  @inline static modeBased(found: u64, all: u64, user: bool): u64 {
+    const own = user ? EPT_XU : EPT_X;
+    const other = user ? EPT_X : EPT_XU;
+    return (
+      (found & ~OBSTACLE_EPT_NO_FETCH) |
+      (all & own ? 0 : OBSTACLE_EPT_NO_FETCH) |
+      (all & other ? 0 : OBSTACLE_EPT_NO_OTHER_FETCH)
+    );
+  }
+  /** Obstacles that stop an access needing `bits`, R, W and X of EPT: dirty flags aside. */
+  @inline static nestedDeny(bits: u64): u64 {
+    return bits << EPT_RIGHTS_SHIFT;
+  }
   /** The key of a translation, as an obstacle. */
   @inline static key(key: u64, obstacles: u64): u64 {
     return (1 << (OBSTACLE_USER_KEYS + key)) << ((obstacles & OBSTACLE_SUPERVISOR) << 3);
   }
-  /** Those of a nested walk that concern guest R, W and X: as the exit qualification shows them. */
-  @inline static nestedRights(obstacles: u64): u32 {
-    return (<u32>(~obstacles >> EPT_RIGHTS_SHIFT)) & 7;
+  /** R, W, X and XU of the EPT entries that raised these obstacles, each at its place in an entry. */
+  @inline static entryRights(obstacles: u64, modeBased: bool): u64 {
+    const rights = (~obstacles >> EPT_RIGHTS_SHIFT) & 7;
+    if (!modeBased) return rights;
+    const own = (obstacles & OBSTACLE_EPT_NO_FETCH) == 0;
+    const other = (obstacles & OBSTACLE_EPT_NO_OTHER_FETCH) == 0;
+    const user = (obstacles & OBSTACLE_USER) != 0;
+    return (rights & 3) | ((user ? other : own) ? EPT_X : 0) | ((user ? own : other) ? EPT_XU : 0);
   }
 }
 

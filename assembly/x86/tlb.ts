@@ -12,10 +12,14 @@ import {
   CPU_INVALIDATIONS,
   CPU_KEPT_GENERATION,
   CPU_LARGE_SEEN,
+  CPU_NESTED_MODE,
   CPU_TLB_BASE,
   CPU_TLB_LARGE_BASE,
   CPU_TLB_LARGE_MASK,
+  CPU_TABLES_GENERATION,
+  CPU_TABLES_TAG,
   CPU_TLB_MASK,
+  CPU_VPIDS_SEEN,
   CPU_WALK_CACHE_BASE,
   CPU_WALK_CACHE_MASK,
 } from "../layout/cpu";
@@ -23,8 +27,10 @@ import {
   TLB_ADDEND,
   TLB_CONTEXT,
   TLB_CONTEXT_EP4TA,
+  TLB_CONTEXT_EP4TA_SHIFT,
   TLB_CONTEXT_PCID,
   TLB_CONTEXT_VPID,
+  TLB_CONTEXT_VPID_SHIFT,
   TLB_ENTRY_SHIFT,
   TLB_GENERATION,
   TLB_RIGHTS,
@@ -32,10 +38,17 @@ import {
 } from "../layout/tlb";
 import { Map } from "../layout/map";
 import { Access } from "../layout/walk";
-import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
+import {
+  WALK_CACHE_ENTRY_SHIFT,
+  WALK_CACHE_GENERATION,
+  WALK_CACHE_ROOT,
+  WALK_CACHE_TAG,
+} from "../layout/walkcache";
+import { PTE_ADDRESS } from "./bits";
 import { Choice } from "./choice";
 import { NOTE_NON_GLOBAL, Note, Notes } from "../note";
 import { Memory } from "./memory";
+import { Mode } from "./modes";
 import {
   OBSTACLE_CLEAN,
   OBSTACLE_EPT_CLEAN,
@@ -44,6 +57,14 @@ import {
   TRANSLATION_GLOBAL,
   Translation,
 } from "./rights";
+import {
+  structuresClear,
+  structuresDrop,
+  structuresDropAddress,
+  structuresDropGpa,
+  structuresDropGuestPhysical,
+  structuresDropOthers,
+} from "./structures";
 import { Kind } from "./walk";
 
 /** Size of a large entry, in its tag: above every page number. */
@@ -221,29 +242,40 @@ function nextGeneration(vcpu: usize): u32 {
     const base = load<u32>(vcpu + CPU_TLB_BASE);
     memory.fill(base, 0, endOfTlb(vcpu) - base);
     tlbDropTablePages(vcpu);
+    if (LAB) structuresClear(vcpu);
     store<u32>(vcpu + CPU_KEPT_GENERATION, 1);
+    store<u32>(vcpu + CPU_TABLES_GENERATION, 1);
     generation = 1;
   }
   store<u32>(vcpu + CPU_GENERATION, generation);
   return generation;
 }
 
-/** Empties the TLB and what else was cached of the tables: global entries, all contexts. */
-export function tlbFlushAll(vcpu: usize): void {
-  store<u32>(vcpu + CPU_KEPT_GENERATION, nextGeneration(vcpu));
+/** Drops all entries of linear addresses. */
+function flushLinear(vcpu: usize): u32 {
+  const generation = nextGeneration(vcpu);
+  store<u32>(vcpu + CPU_KEPT_GENERATION, generation);
   Notes.tell(Note.TlbFlush | (Map.actorIndex(vcpu) << 16), 0, 0);
   store<u32>(vcpu + CPU_LARGE_SEEN, 0);
+  return generation;
 }
 
-/** Drops all but global entries, of every PCID: more than MOV to CR3 asks for, and the manual allows it. */
+/** Empties the TLB and what else was cached of the tables: global entries, all contexts, guest-physical addresses. */
+export function tlbFlushAll(vcpu: usize): void {
+  store<u32>(vcpu + CPU_TABLES_GENERATION, flushLinear(vcpu));
+  store<u32>(vcpu + CPU_VPIDS_SEEN, 0);
+}
+
+/** Drops all but global entries, of every context. */
 export function tlbFlushNonGlobal(vcpu: usize): void {
   nextGeneration(vcpu);
   Notes.tell(Note.TlbFlush | NOTE_NON_GLOBAL | (Map.actorIndex(vcpu) << 16), 0, 0);
 }
 
-/** Drops the entries whose context equals the present one in the bits of `mask`; with `spareGlobal` not the global ones. */
+/** Drops the entries whose context equals `context` in the bits of `mask`; with `spareGlobal` not the global ones. */
 function flushMatching(vcpu: usize, context: u64, mask: u64, spareGlobal: bool): void {
   if (LAB) countInvalidation(vcpu);
+  if (LAB) structuresDrop(vcpu, context, mask);
   for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
     if ((load<u64>(entry + TLB_CONTEXT) ^ context) & mask) continue;
     if (spareGlobal && load<u64>(entry + TLB_RIGHTS) & TRANSLATION_GLOBAL) continue;
@@ -251,20 +283,88 @@ function flushMatching(vcpu: usize, context: u64, mask: u64, spareGlobal: bool):
   }
 }
 
-/** MOV to CR3 with CR4.PCIDE: drops the entries of the present PCID that are not global. */
-export function tlbFlushPcid(vcpu: usize): void {
-  flushMatching(vcpu, load<u64>(vcpu + CPU_CONTEXT), u64.MAX_VALUE, true);
+/** Which entries of the present VPID are dropped. Combined ones go for every EP4TA (SDM vol. 3C 29.4.3.1). */
+export enum Pcids {
+  /** Of one PCID. */
+  One = 0,
+  /** Of all of them. */
+  All = 1,
 }
 
-/** INVVPID, single context. */
-export function tlbFlushVpid(vcpu: usize, vpid: u32): void {
-  flushMatching(vcpu, (<u64>vpid) << 12, TLB_CONTEXT_VPID, false);
+/**
+ * Drops what is cached for the present VPID: for `pcid` or for all, but global entries if `spareGlobal`. This is what MOV to
+ * CR0, CR3 and CR4 and three kinds of INVPCID come to.
+ */
+export function tlbFlushContext(vcpu: usize, pcids: Pcids, pcid: u64, spareGlobal: bool): void {
+  // Of one VPID, and so of one PCID where there is no PCIDE, a new generation drops the same at no cost.
+  if (load<u32>(vcpu + CPU_VPIDS_SEEN) == 0 && pcids == Pcids.All) {
+    if (spareGlobal) tlbFlushNonGlobal(vcpu);
+    else flushLinear(vcpu);
+    return;
+  }
+  const vpid = load<u64>(vcpu + CPU_CONTEXT) & TLB_CONTEXT_VPID;
+  const mask = pcids == Pcids.All ? TLB_CONTEXT_VPID : TLB_CONTEXT_VPID | TLB_CONTEXT_PCID;
+  flushMatching(vcpu, vpid | pcid, mask, spareGlobal);
 }
 
-/** INVEPT, single context: every entry made with this EP4TA. */
+/** INVVPID of one VPID, all PCIDs and EP4TAs. Of AMD's ASID it drops what is guest-physical as well. */
+export function tlbFlushVpid(vcpu: usize, vpid: u32, spareGlobal: bool): void {
+  flushMatching(vcpu, (<u64>vpid) << TLB_CONTEXT_VPID_SHIFT, TLB_CONTEXT_VPID, spareGlobal);
+  if (Mode.asUser(load<u32>(vcpu + CPU_NESTED_MODE))) {
+    tlbDropTablePages(vcpu);
+    if (LAB) structuresDropGuestPhysical(vcpu, TLB_CONTEXT_EP4TA, u64.MAX_VALUE);
+  }
+}
+
+/** INVVPID of all VPIDs but 0000H. */
+export function tlbFlushVpids(vcpu: usize): void {
+  if (LAB) countInvalidation(vcpu);
+  for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
+    if (load<u64>(entry + TLB_CONTEXT) & TLB_CONTEXT_VPID) Tlb.clear(vcpu, entry);
+  }
+  if (LAB) structuresDropOthers(vcpu, TLB_CONTEXT_VPID);
+}
+
+/** INVEPT, single context: combined entries, and what is guest-physical, of this EP4TA. */
 export function tlbFlushEpt(vcpu: usize, eptp: u64): void {
-  flushMatching(vcpu, (eptp >> 12) << 28, TLB_CONTEXT_EP4TA, false);
+  const ep4ta = (eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT;
+  flushMatching(vcpu, ep4ta, TLB_CONTEXT_EP4TA, false);
+  const tag = WalkCache.rootTag(eptp);
+  const rows: usize = load<u32>(vcpu + CPU_WALK_CACHE_BASE);
+  const last = rows + load<u32>(vcpu + CPU_WALK_CACHE_MASK);
+  for (let row = rows; row <= last; row += 1 << WALK_CACHE_ENTRY_SHIFT) {
+    if ((load<u64>(row + WALK_CACHE_TAG) & WALK_CACHE_ROOT) == tag)
+      store<u32>(row + WALK_CACHE_GENERATION, 0);
+  }
+  if (LAB) structuresDropGuestPhysical(vcpu, ep4ta, u64.MAX_VALUE);
+}
+
+/** INVEPT, all contexts: combined entries, and all that is guest-physical; linear ones, made without EPT, stay. */
+export function tlbFlushEpts(vcpu: usize): void {
+  if (LAB) countInvalidation(vcpu);
+  for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
+    if (load<u64>(entry + TLB_CONTEXT) & TLB_CONTEXT_EP4TA) Tlb.clear(vcpu, entry);
+  }
   tlbDropTablePages(vcpu);
+  if (LAB) structuresDropOthers(vcpu, TLB_CONTEXT_EP4TA);
+  if (LAB) structuresDropGuestPhysical(vcpu, 0, 0);
+}
+
+/** Where the walk cache knows a page of, and by which tag. */
+export class WalkCache {
+  /** The bits of a tag that name the top nested table: `pointer` is an EPTP or nCR3. */
+  @inline static rootTag(pointer: u64): u64 {
+    const pfn = (pointer & PTE_ADDRESS) >> 12;
+    return (pfn & 0xfff) | ((pfn >> 12) << 52);
+  }
+  @inline static tag(vcpu: usize, gpa: u64): u64 {
+    return (gpa & PTE_ADDRESS) | load<u64>(vcpu + CPU_TABLES_TAG);
+  }
+  /** The row for the page of `gpa`. A vCPU without a cache has one that is never filled. */
+  @inline static row(vcpu: usize, gpa: u64): usize {
+    const place = ((<u32>(gpa >> 12)) << WALK_CACHE_ENTRY_SHIFT) & load<u32>(vcpu + CPU_WALK_CACHE_MASK);
+    return <usize>load<u32>(vcpu + CPU_WALK_CACHE_BASE) + place;
+  }
 }
 
 /** Empties the walk cache alone. */
@@ -273,27 +373,57 @@ export function tlbDropTablePages(vcpu: usize): void {
   memory.fill(rows, 0, load<u32>(vcpu + CPU_WALK_CACHE_MASK) + (1 << WALK_CACHE_ENTRY_SHIFT));
 }
 
-/** True if an entry translates the guest page of `gva` for the present PCID or globally. */
-function coversGuestPage(vcpu: usize, entry: usize, gva: u64): bool {
-  const rights = load<u64>(entry + TLB_RIGHTS);
-  const other = load<u64>(entry + TLB_CONTEXT) ^ load<u64>(vcpu + CPU_CONTEXT);
-  if (rights & TRANSLATION_GLOBAL ? (other & ~TLB_CONTEXT_PCID) != 0 : other != 0) return false;
-  const address = Tag.gva(load<u64>(entry + TLB_TAG));
-  const guestShift = Rights.guestShift(rights);
-  return address >> guestShift == gva >> guestShift;
+/** Which entries of an address are dropped. */
+class Scope {
+  /** True if `entry` translates the guest page of `gva` in a context like `context`. */
+  @inline static covers(entry: usize, gva: u64, context: u64, pcids: u64, globals: bool): bool {
+    const rights = load<u64>(entry + TLB_RIGHTS);
+    const other = load<u64>(entry + TLB_CONTEXT) ^ context;
+    if (other & TLB_CONTEXT_VPID) return false;
+    if (rights & TRANSLATION_GLOBAL ? !globals : (other & pcids) != 0) return false;
+    const address = Tag.gva(load<u64>(entry + TLB_TAG));
+    const guestShift = Rights.guestShift(rights);
+    return address >> guestShift == gva >> guestShift;
+  }
 }
 
-/** INVLPG: drops what the TLB has of the page at `gva`, global or not, in however many pieces. */
-export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
+/**
+ * Drops what the TLB has of the page at `gva`, in however many pieces: of the VPID of `context`, and of its PCID in the bits
+ * of `pcids` (none: of all); global entries, whatever their PCID, if `globals`.
+ */
+function invalidatePage(vcpu: usize, gva: u64, context: u64, pcids: u64, globals: bool): void {
   if (LAB) countInvalidation(vcpu);
   if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0) {
     const slot = Tlb.slot(vcpu, gva);
-    if (load<u64>(slot + TLB_TAG) == gva >> 12 && coversGuestPage(vcpu, slot, gva)) Tlb.clear(vcpu, slot);
+    if (load<u64>(slot + TLB_TAG) == gva >> 12 && Scope.covers(slot, gva, context, pcids, globals)) {
+      Tlb.clear(vcpu, slot);
+    }
     return;
   }
   for (let entry: usize = load<u32>(vcpu + CPU_TLB_BASE), end = endOfTlb(vcpu); entry < end; entry += ENTRY) {
-    if (coversGuestPage(vcpu, entry, gva)) Tlb.clear(vcpu, entry);
+    if (Scope.covers(entry, gva, context, pcids, globals)) Tlb.clear(vcpu, entry);
   }
+}
+
+/** INVLPG: the page's entries, global or not; of the paging-structure caches all of the present PCID (4.10.4.1). */
+export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
+  const context = load<u64>(vcpu + CPU_CONTEXT);
+  invalidatePage(vcpu, gva, context, TLB_CONTEXT_PCID, true);
+  if (LAB) structuresDrop(vcpu, context, TLB_CONTEXT_VPID | TLB_CONTEXT_PCID);
+}
+
+/** INVPCID of an individual address: not global ones. */
+export function tlbInvalidatePcid(vcpu: usize, gva: u64, pcid: u64): void {
+  const context = (load<u64>(vcpu + CPU_CONTEXT) & TLB_CONTEXT_VPID) | pcid;
+  invalidatePage(vcpu, gva, context, TLB_CONTEXT_PCID, false);
+  if (LAB) structuresDropAddress(vcpu, gva, context, TLB_CONTEXT_VPID | TLB_CONTEXT_PCID);
+}
+
+/** INVVPID of an individual address: of all PCIDs, global or not. */
+export function tlbInvalidateVpid(vcpu: usize, gva: u64, vpid: u32): void {
+  const context = (<u64>vpid) << TLB_CONTEXT_VPID_SHIFT;
+  invalidatePage(vcpu, gva, context, 0, true);
+  if (LAB) structuresDropAddress(vcpu, gva, context, TLB_CONTEXT_VPID);
 }
 
 /**
@@ -302,11 +432,26 @@ export function tlbInvalidatePage(vcpu: usize, gva: u64): void {
  */
 export function tlbDropAddress(vcpu: usize, gva: u64): void {
   if (LAB) countInvalidation(vcpu);
+  if (LAB) {
+    const mask = TLB_CONTEXT_VPID | TLB_CONTEXT_PCID;
+    structuresDropAddress(vcpu, gva, load<u64>(vcpu + CPU_CONTEXT), mask);
+  }
+  const context = load<u64>(vcpu + CPU_CONTEXT);
   const slot = Tlb.slot(vcpu, gva);
-  if (load<u64>(slot + TLB_TAG) == gva >> 12) Tlb.clear(vcpu, slot);
+  if (load<u64>(slot + TLB_TAG) == gva >> 12 && Scope.covers(slot, gva, context, TLB_CONTEXT_PCID, true)) {
+    Tlb.clear(vcpu, slot);
+  }
   if (load<u32>(vcpu + CPU_LARGE_SEEN) == 0 || load<u32>(vcpu + CPU_TLB_LARGE_BASE) == 0) return;
   for (let size: u32 = 1; size <= 2; size++) {
     const large = Tlb.largeSlot(vcpu, gva, size);
-    if (load<u64>(large + TLB_TAG) == Tlb.largeTag(gva, size)) Tlb.clear(vcpu, large);
+    if (load<u64>(large + TLB_TAG) != Tlb.largeTag(gva, size)) continue;
+    if (Scope.covers(large, gva, context, TLB_CONTEXT_PCID, true)) Tlb.clear(vcpu, large);
   }
+}
+
+/** After an exit that the nested tables caused (29.4.3.1): drops what is cached of guest-physical address `gpa`. */
+export function tlbDropGpa(vcpu: usize, gpa: u64): void {
+  const row = WalkCache.row(vcpu, gpa);
+  if (load<u64>(row + WALK_CACHE_TAG) == WalkCache.tag(vcpu, gpa)) store<u32>(row + WALK_CACHE_GENERATION, 0);
+  if (LAB) structuresDropGpa(vcpu, gpa);
 }

@@ -1,6 +1,6 @@
 // Translation as the rest of the core uses it: TLB, then the walk of whatever dimensions there are, then the TLB again.
 
-import { CPU_CR4, CPU_SHAPE, Shape } from "../layout/cpu";
+import { CPU_CR4, CPU_NESTED_MODE, CPU_SHAPE, Shape } from "../layout/cpu";
 import { MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
 import { Stat, Stats } from "../layout/stats";
@@ -9,6 +9,7 @@ import {
   Outcome,
   WALK_GPA,
   WALK_GVA,
+  WALK_NESTED_MODE,
   WALK_OUTCOME,
   WALK_PA,
   WALK_RIGHTS,
@@ -16,10 +17,11 @@ import {
   WALK_STEP_COUNT,
 } from "../layout/walk";
 import { Choice } from "./choice";
-import { CR4_PGE, EPT_VIOLATION_FINAL } from "./bits";
+import { CR4_PGE } from "./bits";
 import { Memory, Policy } from "./memory";
-import { ENDED, TRANSLATION_GLOBAL, Translation } from "./rights";
-import { Tlb, tlbFill, tlbDropAddress, tlbSecondLook, tlbStaleRights } from "./tlb";
+import { ENDED, OBSTACLE_USER, TRANSLATION_GLOBAL, Translation } from "./rights";
+import { Structures } from "./structures";
+import { Tlb, tlbDropAddress, tlbDropGpa, tlbFill, tlbSecondLook, tlbStaleRights } from "./tlb";
 import {
   Kind,
   endAtHole,
@@ -48,13 +50,13 @@ function walkFast(vcpu: usize, gva: u64, access: Access): u64 {
   if (shape == Shape.Guest) return guestFast(vcpu, gva, access);
   if (shape == Shape.None) return 0;
   const t = nestedFast(vcpu, gva);
-  if (t == 0) return endAtHole(vcpu, gva, gva & ~(<u64>0xfff), access, 0);
-  return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t;
+  if (t == 0) return endAtHole(vcpu, gva, gva & ~(<u64>0xfff), access, identity(gva));
+  return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t | OBSTACLE_USER;
 }
 
-/** The address itself as a translation: of a vCPU without paging and EPT. */
+/** The address itself as a translation: of a vCPU without paging. Nested tables take it for one of user mode (29.3.3.2). */
 function identity(gva: u64): u64 {
-  return Translation.make(gva & ~(<u64>0xfff), 0, 0, 0);
+  return Translation.make(gva & ~(<u64>0xfff), OBSTACLE_USER, 0, 0);
 }
 
 /** Walks in the loop form and fills the record; returns the translation, or 0. */
@@ -63,18 +65,19 @@ function walkRecorded(policy: Policy, vcpu: usize, gva: u64, access: Access, eff
   store<u64>(vcpu + WALK_GVA, gva);
   store<u64>(vcpu + WALK_GPA, gva);
   store<u32>(vcpu + WALK_STEP_COUNT, 0);
+  store<u32>(vcpu + WALK_NESTED_MODE, load<u32>(vcpu + CPU_NESTED_MODE));
   let t = identity(gva);
   if (shape & Shape.Guest) {
     t = guestLoop(policy, vcpu, gva, access, effects);
     if (t == 0) return 0;
     store<u64>(vcpu + WALK_GPA, Translation.page(t) | (gva & 0xfff));
   }
-  if (shape & Shape.Ept) {
+  if (shape & Shape.Nested) {
     const gpa = load<u64>(vcpu + WALK_GPA);
     const bits = Kind.nested(access);
-    const nested = nestedLoop(policy, vcpu, gpa, bits, EPT_VIOLATION_FINAL, effects, true);
+    const nested = nestedLoop(policy, vcpu, gpa, bits, t, effects, true);
     if (nested == 0) return 0;
-    t = shape & Shape.Guest ? Translation.combine(t, nested) : nested;
+    t = shape & Shape.Guest ? Translation.combine(t, nested) : nested | OBSTACLE_USER;
   }
   store<u64>(vcpu + WALK_PA, Translation.page(t) | (gva & 0xfff));
   store<u64>(vcpu + WALK_RIGHTS, Translation.obstacles(t));
@@ -115,22 +118,34 @@ export function translateMiss(vcpu: usize, gva: u64, access: Access): usize {
   const held = tlbSecondLook(vcpu, gva, access);
   if (held) return held;
   if (LAB && faultsSpuriously(vcpu, gva, access)) {
-    tlbDropAddress(vcpu, gva);
+    dropAfterFault(vcpu, gva);
     return 0;
   }
   Stats.add(vcpu, Stat.Walks, 1);
-  let t = walkFast(vcpu, gva, access);
+  let t: u64 = Structures.on(vcpu) ? 0 : walkFast(vcpu, gva, access);
   if (t == 0) t = walkFrames(vcpu, gva, access, true);
   if (t > ENDED) return enter(vcpu, gva, t);
-  // A fault drops what the TLB has of the page (4.10.4.1); so does an EPT violation (29.4.3.1).
-  tlbDropAddress(vcpu, gva);
+  dropAfterFault(vcpu, gva);
   return 0;
+}
+
+/**
+ * A fault drops what the TLB has of the page (4.10.4.1); an exit that the nested tables caused does so too, and drops what
+ * is cached of the guest-physical address (29.4.3.1).
+ */
+function dropAfterFault(vcpu: usize, gva: u64): void {
+  tlbDropAddress(vcpu, gva);
+  const outcome = load<u32>(vcpu + WALK_OUTCOME);
+  if (outcome == Outcome.EptViolation || outcome == Outcome.NestedPageFault) {
+    tlbDropGpa(vcpu, load<u64>(vcpu + WALK_GPA));
+  }
 }
 
 /** Walks and records every step, with flags and TLB as an access would leave them. */
 export function translateRecorded(vcpu: usize, gva: u64, access: Access): Outcome {
   const t = walkFrames(vcpu, gva, access, true);
   if (t) enter(vcpu, gva, t);
+  else dropAfterFault(vcpu, gva);
   return load<u32>(vcpu + WALK_OUTCOME);
 }
 

@@ -16,18 +16,25 @@ import {
   CPU_DENY_TABLE,
   CPU_EFER,
   CPU_EPTP,
-  CPU_KEPT_GENERATION,
+  CPU_EPT_VPID_CAP,
   CPU_MODE,
+  CPU_NCR3,
+  CPU_NESTED_CONTROL,
+  CPU_NESTED_MODE,
   CPU_NESTED_RESERVED,
   CPU_NESTED_ROOT,
   CPU_NESTED_TEST,
   CPU_NO_WALK_CACHE,
+  CPU_NPT_ROOT,
+  CPU_PML_ADDRESS,
+  CPU_PML_INDEX,
   CPU_RESERVED,
   CPU_ROOT,
+  CPU_SECONDARY_CONTROLS,
   CPU_SHAPE,
+  CPU_TABLES_GENERATION,
   CPU_TEST,
   CPU_WALK_CACHE_BASE,
-  CPU_WALK_CACHE_MASK,
   Shape,
 } from "../layout/cpu";
 import {
@@ -44,52 +51,71 @@ import {
   WALK_STEP_NESTED,
   WALK_STEP_SHIFT,
 } from "../layout/walk";
-import {
-  WALK_CACHE_ENTRY_SHIFT,
-  WALK_CACHE_GENERATION,
-  WALK_CACHE_HOST,
-  WALK_CACHE_TAG,
-} from "../layout/walkcache";
+import { WALK_CACHE_GENERATION, WALK_CACHE_HOST, WALK_CACHE_TAG } from "../layout/walkcache";
 import { Ops, Order } from "../sync/ops";
 import {
   CR4_SMEP,
   EFER_NXE,
-  EPTP_AD,
   EPT_A,
+  EPT_CAP_ADVANCED,
+  EPT_CAP_EXECUTE_ONLY,
   EPT_D,
   EPT_PS,
   EPT_RWX,
   EPT_VIOLATION_FETCH,
   EPT_VIOLATION_FINAL,
+  EPT_VIOLATION_GUEST_WRITABLE,
+  EPT_VIOLATION_GUEST_XD,
   EPT_VIOLATION_LINEAR,
   EPT_VIOLATION_READ,
   EPT_VIOLATION_RIGHTS_SHIFT,
+  EPT_VIOLATION_USER,
   EPT_VIOLATION_WRITE,
+  EPT_VIOLATION_XU,
+  EPT_XU,
+  NPF_FINAL,
+  NPF_TABLE,
   PFERR_ID,
   PFERR_P,
   PFERR_PK,
   PFERR_RSVD,
   PFERR_US,
   PFERR_WR,
+  PML_ENTRIES,
   PTE_A,
   PTE_ADDRESS,
   PTE_D,
   PTE_P,
   PTE_PS,
+  SECONDARY_MBEC,
+  SECONDARY_PML,
 } from "./bits";
 import { Choice } from "./choice";
 import { Memory, Policy } from "./memory";
-import { MODE_4LEVEL, MODE_EPT4, Mode } from "./modes";
+import { MODE_4LEVEL, MODE_EPT4, MODE_NPT4, Mode } from "./modes";
 import {
   ENDED,
   OBSTACLE_CLEAN,
   OBSTACLES_EPT,
   OBSTACLE_EPT_CLEAN,
+  OBSTACLE_READ_ONLY,
+  OBSTACLE_USER,
   OBSTACLE_USER_KEYS,
+  OBSTACLE_XD,
   Obstacles,
   Translation,
 } from "./rights";
-import { Step } from "./step";
+import { Found, Step } from "./step";
+import {
+  By,
+  STRUCTURE_RIGHTS_EPT,
+  STRUCTURE_RIGHTS_ORDINARY,
+  Structures,
+  structureFill,
+  structureFor,
+  structureFrame,
+} from "./structures";
+import { WalkCache } from "./tlb";
 
 /** The attributes of a kind of access. */
 export class Kind {
@@ -115,9 +141,9 @@ export class Kind {
 }
 
 /** Records an outcome; returns 0, for the walk that ends with it to return. */
-function endWalk(vcpu: usize, outcome: Outcome, error: u32): u64 {
+function endWalk(vcpu: usize, outcome: Outcome, error: u64): u64 {
   store<u32>(vcpu + WALK_OUTCOME, outcome);
-  store<u32>(vcpu + WALK_ERROR, error);
+  store<u64>(vcpu + WALK_ERROR, error);
   return 0;
 }
 
@@ -126,8 +152,8 @@ function missing(vcpu: usize, pa: u64): usize {
   return <usize>endWalk(vcpu, Outcome.Missing, 0);
 }
 
-/** Records an EPT violation or misconfiguration at a guest-physical address. */
-function endNested(vcpu: usize, gpa: u64, outcome: Outcome, error: u32): u64 {
+/** Records what stopped the walk of the nested tables at a guest-physical address. */
+function endNested(vcpu: usize, gpa: u64, outcome: Outcome, error: u64): u64 {
   store<u64>(vcpu + WALK_GPA, gpa);
   return endWalk(vcpu, outcome, error);
 }
@@ -154,101 +180,234 @@ function recordStep(vcpu: usize, pa: u64, entry: u64, level: u64): void {
   store<u64>(step, (pa << 1) | level, 8);
 }
 
-/** The walk of EPT: guest-physical to host-physical. */
+/** What a processor says of an access that the nested tables stopped. */
+class NestedFault {
+  /**
+   * Exit qualification of an EPT violation. `guest` is the guest's translation of the linear address, 0 if the access was
+   * to one of its tables; `all` the AND of the EPT entries used, 0 if one was not present.
+   */
+  @inline static qualification(vcpu: usize, bits: u32, guest: u64, all: u64): u32 {
+    let q = bits | EPT_VIOLATION_LINEAR | (((<u32>all) & 7) << EPT_VIOLATION_RIGHTS_SHIFT);
+    if (Ept.modeBased(vcpu) && all & EPT_XU) q |= EPT_VIOLATION_XU;
+    return guest ? q | EPT_VIOLATION_FINAL | NestedFault.advanced(vcpu, guest) : q;
+  }
+  /** What the guest's tables say of the page: bits 11:9, of processors that tell. */
+  @inline static advanced(vcpu: usize, guest: u64): u32 {
+    if ((load<u64>(vcpu + CPU_EPT_VPID_CAP) & EPT_CAP_ADVANCED) == 0) return 0;
+    return (
+      (guest & OBSTACLE_USER ? EPT_VIOLATION_USER : 0) |
+      (guest & OBSTACLE_READ_ONLY ? 0 : EPT_VIOLATION_GUEST_WRITABLE) |
+      (guest & OBSTACLE_XD ? EPT_VIOLATION_GUEST_XD : 0)
+    );
+  }
+  /** EXITINFO1 of a nested page fault; `cause` is P and RSVD as the walk found them. */
+  @inline static exitInfo(vcpu: usize, bits: u32, guest: u64, cause: u32): u64 {
+    let error = cause | PFERR_US;
+    if (bits & EPT_VIOLATION_WRITE) error |= PFERR_WR;
+    const nxe = (load<u32>(vcpu + CPU_NESTED_CONTROL) & (<u32>EFER_NXE)) != 0;
+    if (bits & EPT_VIOLATION_FETCH && nxe) error |= PFERR_ID;
+    return (<u64>error) | (guest ? NPF_FINAL : NPF_TABLE);
+  }
+}
+
+/** Controls of EPT. */
+class Ept {
+  /** Mode-based execute control: XU (bit 10) for fetches from user-mode linear addresses, X for the others. */
+  @inline static modeBased(vcpu: usize): bool {
+    return (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_MBEC)) != 0;
+  }
+  @inline static logs(vcpu: usize): bool {
+    return (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_PML)) != 0;
+  }
+  /** Where the next entry of the page-modification log lies; 0 and the record if there is no place (29.3.6). */
+  @inline static logEntry(policy: Policy, vcpu: usize, gpa: u64): usize {
+    const index = load<u32>(vcpu + CPU_PML_INDEX);
+    if (index >= PML_ENTRIES) return <usize>endNested(vcpu, gpa, Outcome.PmlFull, 0);
+    const pa = load<u64>(vcpu + CPU_PML_ADDRESS) + ((<u64>index) << 3);
+    const at = Memory.locate(policy, pa);
+    return at ? at : missing(vcpu, pa);
+  }
+  /** Logs a page whose dirty flag was set. The index goes from 0 to FFFFH. */
+  @inline static log(vcpu: usize, at: usize, gpa: u64): void {
+    Ops.store<u64>(at, gpa & ~(<u64>0xfff), Order.Relaxed);
+    store<u32>(vcpu + CPU_PML_INDEX, (load<u32>(vcpu + CPU_PML_INDEX) - 1) & 0xffff);
+  }
+}
+
+/** The walk of the nested tables, guest-physical to host-physical: of EPT, and of AMD nested paging. */
 export class NestedWalk {
-  /** 4 levels in frames. */
-  @inline static fast(vcpu: usize, gpa: u64): u64 {
+  /** 4 levels in frames, from the top table at `root`. `mode` is a constant. */
+  @inline static fast(mode: u32, root: usize, vcpu: usize, gpa: u64): u64 {
     const limit = Memory.limit;
     const test = load<u64>(vcpu + CPU_NESTED_TEST);
-    const root: usize = load<u32>(vcpu + CPU_NESTED_ROOT);
     if (root == 0 || gpa >> 48 != 0) return 0;
     const e4 = Ops.load<u64>(root + Mode.offset(4, gpa), Order.Relaxed);
     const t3 = e4 & PTE_ADDRESS;
-    if (!Step.plain(MODE_EPT4, 4, false, test, e4) || t3 >= limit) return 0;
+    if (!Step.plain(mode, 4, false, test, e4) || t3 >= limit) return 0;
     const e3 = Ops.load<u64>(Memory.frame(t3) + Mode.offset(3, gpa), Order.Relaxed);
-    if (e3 & EPT_PS) return NestedWalk.fastLeaf(3, test, limit, e4 & e3, e3, gpa);
+    if (e3 & EPT_PS) return NestedWalk.fastLeaf(mode, 3, test, limit, e4 & e3, e4 | e3, e3, gpa);
     const t2 = e3 & PTE_ADDRESS;
-    if (!Step.plain(MODE_EPT4, 3, false, test, e3) || t2 >= limit) return 0;
+    if (!Step.plain(mode, 3, false, test, e3) || t2 >= limit) return 0;
     const e2 = Ops.load<u64>(Memory.frame(t2) + Mode.offset(2, gpa), Order.Relaxed);
-    if (e2 & EPT_PS) return NestedWalk.fastLeaf(2, test, limit, e4 & e3 & e2, e2, gpa);
+    if (e2 & EPT_PS) return NestedWalk.fastLeaf(mode, 2, test, limit, e4 & e3 & e2, e4 | e3 | e2, e2, gpa);
     const t1 = e2 & PTE_ADDRESS;
-    if (!Step.plain(MODE_EPT4, 2, false, test, e2) || t1 >= limit) return 0;
+    if (!Step.plain(mode, 2, false, test, e2) || t1 >= limit) return 0;
     const e1 = Ops.load<u64>(Memory.frame(t1) + Mode.offset(1, gpa), Order.Relaxed);
-    return NestedWalk.fastLeaf(1, test, limit, e4 & e3 & e2 & e1, e1, gpa);
+    return NestedWalk.fastLeaf(mode, 1, test, limit, e4 & e3 & e2 & e1, e4 | e3 | e2 | e1, e1, gpa);
   }
 
-  @inline static fastLeaf(level: u32, test: u64, limit: u64, all: u64, leaf: u64, gpa: u64): u64 {
+  @inline static fastLeaf(
+    mode: u32,
+    level: u32,
+    test: u64,
+    limit: u64,
+    all: u64,
+    any: u64,
+    leaf: u64,
+    gpa: u64,
+  ): u64 {
     const page = Step.page(level, leaf, gpa);
-    if (!Step.plain(MODE_EPT4, level, true, test, leaf) || page >= limit) return 0;
-    return Translation.make(page, Obstacles.nested(all, leaf), level - 1, 0);
+    if (!Step.plain(mode, level, true, test, leaf) || page >= limit) return 0;
+    return Translation.make(page, NestedWalk.obstacles(mode, all, any, leaf), level - 1, 0);
+  }
+
+  /** Obstacles that the entries raise. */
+  @inline static obstacles(mode: u32, all: u64, any: u64, leaf: u64): u64 {
+    return Mode.ept(mode) ? Obstacles.nested(all, leaf) : Obstacles.nestedOrdinary(all, any, leaf);
   }
 
   /**
-   * Everything. `bits` are the rights needed (`Kind.nested`); `final` is EPT_VIOLATION_FINAL or 0; without `effects` no
-   * flag is set; with `record` the steps are written down.
+   * Everything. `mode` is a constant, and says of the number of levels nothing. `bits` are the rights needed
+   * (`Kind.nested`); `guest` is the guest's translation of the linear address, 0 for an access to one of its tables;
+   * without `effects` no flag is set; with `record` the steps are written down.
    */
   @inline static loop(
+    mode: u32,
     policy: Policy,
     vcpu: usize,
     gpa: u64,
     bits: u32,
-    final: u32,
+    guest: u64,
     effects: bool,
     record: bool,
   ): u64 {
-    const eptp = load<u64>(vcpu + CPU_EPTP);
     const common = load<u64>(vcpu + CPU_NESTED_RESERVED);
-    const flags = effects && (eptp & EPTP_AD) != 0;
-    const what = bits | final | EPT_VIOLATION_LINEAR;
-    if (gpa >> 48) return endNested(vcpu, gpa, Outcome.EptViolation, what);
-    let table = eptp & PTE_ADDRESS;
-    let all: u64 = EPT_RWX;
-    let level: u32 = Mode.levels(MODE_EPT4);
-    while (true) {
-      const pa = table + Mode.offset(level, gpa);
-      const at = Memory.locate(policy, pa);
-      if (at == 0) return missing(vcpu, pa);
-      const entry = Ops.load<u64>(at, Order.Relaxed);
-      if (record) recordStep(vcpu, pa, entry, level | WALK_STEP_NESTED);
-      if ((entry & EPT_RWX) == 0) return endNested(vcpu, gpa, Outcome.EptViolation, what);
-      const leaf = Step.isLeaf(MODE_EPT4, level, entry);
-      if (Step.misconfigured(MODE_EPT4, level, leaf, common, entry)) {
-        return endNested(vcpu, gpa, Outcome.EptMisconfiguration, 0);
+    const now = load<u32>(vcpu + CPU_NESTED_MODE);
+    const modeBased = Mode.ept(mode) && Ept.modeBased(vcpu);
+    const present = Mode.ept(mode) ? EPT_RWX | (modeBased ? EPT_XU : 0) : PTE_P;
+    const accessed = Mode.ept(mode) ? EPT_A : PTE_A;
+    const dirty = Mode.ept(mode) ? EPT_D : PTE_D;
+    const flags = effects && (load<u64>(vcpu + CPU_NESTED_TEST) & accessed) != 0;
+    let found = Found.Absent;
+    let entry: u64 = 0;
+    let all: u64 = 0;
+    if (gpa >> Mode.width(now) == 0) {
+      let table = (Mode.ept(mode) ? load<u64>(vcpu + CPU_EPTP) : load<u64>(vcpu + CPU_NCR3)) & PTE_ADDRESS;
+      let level: u32 = Mode.levels(now);
+      let any: u64 = 0;
+      all = u64.MAX_VALUE;
+      const cached = Structures.on(vcpu) && effects && policy == Policy.Frames;
+      if (cached) {
+        const row = structureFor(vcpu, gpa, By.GuestPhysical);
+        if (row) {
+          level = Structures.level(row) - 1;
+          table = Structures.table(row);
+          all = Structures.all(row, Mode.ept(mode) ? STRUCTURE_RIGHTS_EPT : STRUCTURE_RIGHTS_ORDINARY);
+          any = Structures.any(row);
+        }
       }
-      if (leaf && (all & entry & bits) != bits) {
-        const found = (<u32>(all & entry)) << EPT_VIOLATION_RIGHTS_SHIFT;
-        return endNested(vcpu, gpa, Outcome.EptViolation, what | found);
+      while (true) {
+        const pa = table + Mode.offset(level, gpa);
+        const at = Memory.locate(policy, pa);
+        if (at == 0) return missing(vcpu, pa);
+        entry = Ops.load<u64>(at, Order.Relaxed);
+        if (record) recordStep(vcpu, pa, entry, level | WALK_STEP_NESTED);
+        found = Step.find(mode, level, present, common, entry);
+        if (Mode.ept(mode) && found >= Found.Table && !Step.readable(entry)) {
+          if (!(load<u64>(vcpu + CPU_EPT_VPID_CAP) & EPT_CAP_EXECUTE_ONLY)) found = Found.Invalid;
+        }
+        if (found < Found.Table) break;
+        const leaf = found == Found.Page;
+        const allOfThem = all & entry;
+        const anyOfThem = any | entry;
+        let obstacles: u64 = 0;
+        if (leaf) {
+          obstacles = NestedWalk.obstacles(mode, allOfThem, anyOfThem, entry);
+          if (modeBased) obstacles = Obstacles.modeBased(obstacles, allOfThem, (guest & OBSTACLE_USER) != 0);
+          // A page that is not user mode's has all accesses of AMD's nested walk against it.
+          if (obstacles & Obstacles.nestedDeny(Mode.ept(mode) ? bits : bits | EPT_VIOLATION_READ)) {
+            all = allOfThem;
+            break;
+          }
+        }
+        const set = accessed | (leaf && bits & EPT_VIOLATION_WRITE ? dirty : 0);
+        if (flags && (entry & set) != set) {
+          let log: usize = 0;
+          if (Mode.ept(mode) && Ept.logs(vcpu)) {
+            log = Ept.logEntry(policy, vcpu, gpa);
+            if (log == 0) return 0;
+          }
+          // Lost to another writer: look at the same place again. The step is recorded anew.
+          if (Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry) {
+            if (record) store<u32>(vcpu + WALK_STEP_COUNT, load<u32>(vcpu + WALK_STEP_COUNT) - 1);
+            continue;
+          }
+          if (Mode.ept(mode) && log && set & ~entry & dirty) Ept.log(vcpu, log, gpa);
+          if (set & dirty) obstacles &= ~OBSTACLE_EPT_CLEAN;
+        }
+        if (leaf) return Translation.make(Step.page(level, entry, gpa), obstacles, level - 1, 0);
+        all = allOfThem;
+        any = anyOfThem;
+        table = entry & PTE_ADDRESS;
+        if (cached) {
+          structureFill(vcpu, gpa, By.GuestPhysical, level, table, structureFrame(table), all, any);
+        }
+        level--;
       }
-      const set = EPT_A | (leaf && bits & EPT_VIOLATION_WRITE ? EPT_D : 0);
-      // Lost to another writer: look at the same place again. The step is recorded anew.
-      if (flags && (entry & set) != set && Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry) {
-        if (record) store<u32>(vcpu + WALK_STEP_COUNT, load<u32>(vcpu + WALK_STEP_COUNT) - 1);
-        continue;
-      }
-      all &= entry;
-      if (leaf) {
-        const obstacles = Obstacles.nested(all, flags ? entry | set : entry);
-        return Translation.make(Step.page(level, entry, gpa), obstacles, level - 1, 0);
-      }
-      table = entry & PTE_ADDRESS;
-      level--;
     }
+    if (!Mode.ept(mode)) {
+      const cause = found == Found.Absent ? 0 : found == Found.Invalid ? PFERR_P | PFERR_RSVD : PFERR_P;
+      const info = NestedFault.exitInfo(vcpu, bits, guest, cause);
+      return endNested(vcpu, gpa, Outcome.NestedPageFault, info);
+    }
+    if (found == Found.Invalid) return endNested(vcpu, gpa, Outcome.EptMisconfiguration, 0);
+    if (found == Found.Absent) all = 0;
+    const qualification = NestedFault.qualification(vcpu, bits, guest, all);
+    return endNested(vcpu, gpa, Outcome.EptViolation, qualification);
   }
 }
 
+/** The fast form, of whichever nested tables there are: EPT first, as KVM's guests have it here. */
 export function nestedFast(vcpu: usize, gpa: u64): u64 {
-  return NestedWalk.fast(vcpu, gpa);
+  const root: usize = load<u32>(vcpu + CPU_NESTED_ROOT);
+  return root ? NestedWalk.fast(MODE_EPT4, root, vcpu, gpa) : nestedFastOrdinary(vcpu, gpa);
+}
+function nestedFastOrdinary(vcpu: usize, gpa: u64): u64 {
+  return NestedWalk.fast(MODE_NPT4, load<u32>(vcpu + CPU_NPT_ROOT), vcpu, gpa);
 }
 export function nestedLoop(
   policy: Policy,
   vcpu: usize,
   gpa: u64,
   bits: u32,
-  final: u32,
+  guest: u64,
   effects: bool,
   record: bool,
 ): u64 {
-  return NestedWalk.loop(policy, vcpu, gpa, bits, final, effects, record);
+  return Mode.ept(load<u32>(vcpu + CPU_NESTED_MODE))
+    ? NestedWalk.loop(MODE_EPT4, policy, vcpu, gpa, bits, guest, effects, record)
+    : nestedLoopOrdinary(policy, vcpu, gpa, bits, guest, effects, record);
+}
+function nestedLoopOrdinary(
+  policy: Policy,
+  vcpu: usize,
+  gpa: u64,
+  bits: u32,
+  guest: u64,
+  effects: bool,
+  record: bool,
+): u64 {
+  return NestedWalk.loop(MODE_NPT4, policy, vcpu, gpa, bits, guest, effects, record);
 }
 
 /** True if EPT maps nothing at `gpa`, and nothing else is remarkable on the way there. */
@@ -283,7 +442,7 @@ export function endAtHole(vcpu: usize, gva: u64, page: u64, access: Access, gues
   if (Translation.denies(guest, Kind.deny(vcpu, access)) || !isHole(vcpu, page)) return 0;
   store<u64>(vcpu + WALK_GVA, gva);
   store<u32>(vcpu + WALK_STEP_COUNT, 0);
-  const error = Kind.nested(access) | EPT_VIOLATION_FINAL | EPT_VIOLATION_LINEAR;
+  const error = NestedFault.qualification(vcpu, Kind.nested(access), guest, 0);
   endNested(vcpu, page | (gva & 0xfff), Outcome.EptViolation, error);
   return ENDED;
 }
@@ -299,12 +458,13 @@ class TableEntry {
     effects: bool,
     record: bool,
   ): usize {
-    if (!(load<u32>(vcpu + CPU_SHAPE) & Shape.Ept)) {
+    if (!(load<u32>(vcpu + CPU_SHAPE) & Shape.Nested)) {
       const at = Memory.locate(policy, pa);
       return at ? at : missing(vcpu, pa);
     }
-    // With EPT's accessed and dirty flags, each access to a guest's table counts as a write (29.3.3.2).
-    const counts = write || (load<u64>(vcpu + CPU_EPTP) & EPTP_AD) != 0;
+    // Where nested tables keep accessed and dirty flags, each access to a guest's table counts as a write (SDM 29.3.3.2,
+    // APM vol. 2 15.25.5): always, then, with those of AMD.
+    const counts = write || (load<u64>(vcpu + CPU_DENY_TABLE) & OBSTACLE_EPT_CLEAN) != 0;
     const bits = EPT_VIOLATION_READ | (counts ? EPT_VIOLATION_WRITE : 0);
     const t = nestedLoop(policy, vcpu, pa, bits, 0, effects, record);
     if (t == 0) return 0;
@@ -314,24 +474,24 @@ class TableEntry {
   }
 }
 
+/** Address of an entry of the guest's tables that a quiet walk reads, through EPT if there is one; 0 and the record. */
+export function locateTableEntry(policy: Policy, vcpu: usize, pa: u64): usize {
+  return TableEntry.locate(policy, vcpu, pa, false, false, false);
+}
+
 /** A page of the guest's tables, found by way of the walk cache. */
 class TablePage {
   /** Where it lies in this memory; 0 unless EPT lets it be read as a table, with nothing to set. */
   @inline static find(vcpu: usize, gpa: u64): usize {
-    const row = TablePage.row(vcpu, gpa);
+    const row = WalkCache.row(vcpu, gpa);
     if (
-      load<u64>(row + WALK_CACHE_TAG) == gpa &&
-      load<u32>(row + WALK_CACHE_GENERATION) == load<u32>(vcpu + CPU_KEPT_GENERATION) &&
+      load<u64>(row + WALK_CACHE_TAG) == WalkCache.tag(vcpu, gpa) &&
+      load<u32>(row + WALK_CACHE_GENERATION) == load<u32>(vcpu + CPU_TABLES_GENERATION) &&
       !(LAB && Choice.may())
     ) {
       return load<u32>(row + WALK_CACHE_HOST);
     }
     return findTablePage(vcpu, gpa);
-  }
-  /** The row for this page. A vCPU without a cache has one that is never filled. */
-  @inline static row(vcpu: usize, gpa: u64): usize {
-    const place = ((<u32>gpa) >> (12 - WALK_CACHE_ENTRY_SHIFT)) & load<u32>(vcpu + CPU_WALK_CACHE_MASK);
-    return <usize>load<u32>(vcpu + CPU_WALK_CACHE_BASE) + place;
   }
 }
 
@@ -340,10 +500,10 @@ function findTablePage(vcpu: usize, gpa: u64): usize {
   if (t == 0 || t & load<u64>(vcpu + CPU_DENY_TABLE)) return 0;
   const host = Memory.frame(Translation.page(t));
   if (load<u32>(vcpu + CPU_WALK_CACHE_BASE) != <u32>(vcpu + CPU_NO_WALK_CACHE)) {
-    const row = TablePage.row(vcpu, gpa);
-    store<u64>(row + WALK_CACHE_TAG, gpa);
+    const row = WalkCache.row(vcpu, gpa);
+    store<u64>(row + WALK_CACHE_TAG, WalkCache.tag(vcpu, gpa));
     store<u32>(row + WALK_CACHE_HOST, <u32>host);
-    store<u32>(row + WALK_CACHE_GENERATION, load<u32>(vcpu + CPU_KEPT_GENERATION));
+    store<u32>(row + WALK_CACHE_GENERATION, load<u32>(vcpu + CPU_TABLES_GENERATION));
   }
   return host;
 }
@@ -446,6 +606,7 @@ export class GuestWalk {
       return endWalk(vcpu, Kind.isStack(access) ? Outcome.StackFault : Outcome.GeneralProtection, 0);
     }
     const common = load<u64>(vcpu + CPU_RESERVED);
+    let cached = Structures.on(vcpu) && effects && policy == Policy.Frames;
     while (true) {
       store<u32>(vcpu + WALK_STEP_COUNT, 0);
       let table = load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS;
@@ -453,20 +614,31 @@ export class GuestWalk {
       let any: u64 = 0;
       let entry: u64;
       let level = Mode.levels(mode);
+      const row = cached ? structureFor(vcpu, gva, By.Linear) : 0;
+      if (row) {
+        level = Structures.level(row) - 1;
+        table = Structures.table(row);
+        all = Structures.all(row, STRUCTURE_RIGHTS_ORDINARY);
+        any = Structures.any(row);
+      }
+      // Where the table lies, if a row knows it.
+      let host: usize = row ? Structures.host(row) : 0;
       while (true) {
         const pa = table + Mode.offset(level, gva);
-        const at = TableEntry.locate(policy, vcpu, pa, false, effects, true);
+        const at = host
+          ? host + Mode.offset(level, gva)
+          : TableEntry.locate(policy, vcpu, pa, false, effects, true);
         if (at == 0) return 0;
+        host = 0;
         entry = Ops.load<u64>(at, Order.Relaxed);
         recordStep(vcpu, pa, entry, level);
-        if ((entry & PTE_P) == 0) return pageFault(vcpu, access, 0);
-        const leaf = Step.isLeaf(MODE_4LEVEL, level, entry);
-        if (entry & (common | Step.reserved(MODE_4LEVEL, level, leaf))) {
-          return pageFault(vcpu, access, PFERR_P | PFERR_RSVD);
+        const found = Step.find(MODE_4LEVEL, level, PTE_P, common, entry);
+        if (found < Found.Table) {
+          return pageFault(vcpu, access, found == Found.Absent ? 0 : PFERR_P | PFERR_RSVD);
         }
         all &= entry;
         any |= entry;
-        if (leaf) break;
+        if (found == Found.Page) break;
         table = entry & PTE_ADDRESS;
         level--;
       }
@@ -481,6 +653,8 @@ export class GuestWalk {
       if (!effects) return t;
       const marked = GuestWalk.mark(policy, vcpu, Kind.isWrite(access));
       if (marked == Marked.Stopped) return 0;
+      if (cached && marked == Marked.Done) fillStructures(vcpu, gva, row);
+      cached = false;
       if (marked == Marked.Done) return Kind.isWrite(access) ? t & ~OBSTACLE_CLEAN : t;
     }
   }
@@ -503,6 +677,40 @@ export class GuestWalk {
   }
 }
 
+/** Enters the upper entries of a walk that has set its flags in the paging-structure caches. It began at `row`, if not 0. */
+function fillStructures(vcpu: usize, gva: u64, row: usize): void {
+  let all = row ? Structures.all(row, STRUCTURE_RIGHTS_ORDINARY) : u64.MAX_VALUE;
+  let any = row ? Structures.any(row) : 0;
+  const nested = (load<u32>(vcpu + CPU_SHAPE) & Shape.Nested) != 0;
+  for (let i: u32 = 0, count = load<u32>(vcpu + WALK_STEP_COUNT); i < count; i++) {
+    const step = vcpu + WALK_STEPS + ((<usize>i) << WALK_STEP_SHIFT);
+    const where = load<u64>(step, 8);
+    const entry = load<u64>(step);
+    const level = <u32>(where & 7);
+    if (where & WALK_STEP_NESTED || Step.isLeaf(MODE_4LEVEL, level, entry)) continue;
+    all &= entry;
+    any |= entry;
+    const table = entry & PTE_ADDRESS;
+    structureFill(
+      vcpu,
+      gva,
+      By.Linear,
+      level,
+      table,
+      nested ? tableFrame(vcpu, table) : structureFrame(table),
+      all,
+      any,
+    );
+  }
+}
+
+/** Where the guest's table at `gpa` lies in this memory, if nothing has to be set for it to be read; else 0. */
+function tableFrame(vcpu: usize, gpa: u64): usize {
+  const t = nestedLoop(Policy.Frames, vcpu, gpa, EPT_VIOLATION_READ, 0, false, false);
+  if (t == 0 || t & load<u64>(vcpu + CPU_DENY_TABLE)) return 0;
+  return structureFrame(Translation.page(t));
+}
+
 /**
  * A fault that the tables do not ask for any more: an entry of the TLB says less than they do by now, and the processor
  * has not looked (4.10.4.3, 29.4.3.4). `rights` are the entry's; the record is that of the walk that would succeed.
@@ -514,12 +722,13 @@ export function endSpuriously(vcpu: usize, access: Access, rights: u64): void {
     pageFault(vcpu, access, deny >> OBSTACLE_USER_KEYS ? PFERR_P | PFERR_PK : PFERR_P);
     return;
   }
-  const found = Obstacles.nestedRights(rights) << EPT_VIOLATION_RIGHTS_SHIFT;
-  endWalk(
-    vcpu,
-    Outcome.EptViolation,
-    Kind.nested(access) | EPT_VIOLATION_FINAL | EPT_VIOLATION_LINEAR | found,
-  );
+  const bits = Kind.nested(access);
+  if (!Mode.ept(load<u32>(vcpu + CPU_NESTED_MODE))) {
+    endWalk(vcpu, Outcome.NestedPageFault, NestedFault.exitInfo(vcpu, bits, rights, PFERR_P));
+    return;
+  }
+  const found = Obstacles.entryRights(rights, Ept.modeBased(vcpu));
+  endWalk(vcpu, Outcome.EptViolation, NestedFault.qualification(vcpu, bits, rights, found));
 }
 
 /** Error-code bits P and PK if the guest's rights deny the access, 0 if not. Clean entries and EPT deny nothing here. */

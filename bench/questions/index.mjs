@@ -2,7 +2,9 @@
 import { broken, searchRate, together, verdicts } from "./explore.mjs";
 import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
+import { vectors } from "./vectors.mjs";
 import { tlbHit, walkCached, walkDistinct, walkL2, walkNested } from "./walk.mjs";
+import { maps, translateBatch } from "./walker.mjs";
 import { invalidator, twoWorkers } from "./workers.mjs";
 
 export const QUESTIONS = [
@@ -11,6 +13,8 @@ export const QUESTIONS = [
   walkDistinct,
   tlbHit,
   walkNested,
+  translateBatch,
+  maps,
   populate,
   cycle,
   twoWorkers,
@@ -22,4 +26,5 @@ export const QUESTIONS = [
   broken,
   searchRate,
   together,
+  vectors,
 ];

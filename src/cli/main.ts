@@ -5,11 +5,17 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addBench } from "./bench.js";
 import { addClaims } from "./claims.js";
+import { addDiff } from "./diff.js";
 import { addDoctor } from "./doctor.js";
 import { addExplore } from "./explore.js";
 import { ExitCode, reportFailure } from "./exit.js";
+import { addInfo } from "./info.js";
+import { addMaps } from "./maps.js";
+import { addRead } from "./read.js";
+import { addRmap } from "./rmap.js";
 import { addRules } from "./rules.js";
 import { guardStandardStreams } from "./stdout.js";
+import { addWalk } from "./walk.js";
 
 guardStandardStreams();
 
@@ -34,8 +40,10 @@ Examples:
   guestmmu bench --quick                     first figures within two seconds
   guestmmu bench                             the default matrix, about 15 s
   guestmmu bench --trace examples/ls.lackey  a real process faults its pages in
+  guestmmu info vmcore.elf                   what is in this image of physical memory?
+  guestmmu walk vmcore.elf 0x7ffead74cd60    where does this address lead, or why does it fault?
 
-Exit codes: 0 done or held, 1 violation found, 2 usage or unfit machine, 3 threshold missed,
+Exit codes: 0 done or held, 1 violation or difference found, 2 usage or unfit machine, 3 threshold missed,
             4 inconclusive, 70 internal error, 130 interrupted.
 guestmmu COMMAND --help tells all about a command.`,
   );
@@ -45,6 +53,12 @@ addExplore(program);
 addRules(program);
 addBench(program);
 addDoctor(program);
+addInfo(program);
+addWalk(program);
+addMaps(program);
+addRead(program);
+addRmap(program);
+addDiff(program);
 
 try {
   await program.parseAsync();

@@ -50,7 +50,11 @@ export const ABI = {
   translate: signature(["u32", "u64", "u32", "bool"], "u32"),
   translateInWindows: signature(["u32", "u64", "u32", "bool"], "u32"),
   translateBatch: signature(["u32", "u32", "u32"], "u32"),
-  invlpg: signature(["u32", "u64"], "void"),
+  invlpg: signature(["u32", "u64"], "u32"),
+  invpcid: signature(["u32", "u64", "u64", "u64"], "u32"),
+  invept: signature(["u32", "u64", "u64"], "u32"),
+  invvpid: signature(["u32", "u64", "u64", "u64"], "u32"),
+  vmTransition: signature(["u32"], "void"),
   tlbFlush: signature(["u32", "u32", "u64"], "void"),
   tlbProbe: signature(["u32", "u64", "u32"], "u32"),
   tlbAccess: signature(["u32", "u64", "u32"], "u32"),
@@ -58,6 +62,13 @@ export const ABI = {
   windowFind: signature(["u64"], "u32"),
   windowClear: signature([], "void"),
   measureWalk: signature(["u32", "u32", "bool", "u64", "u32", "u32", "u64"], "u64"),
+  // walk
+  windowAbsent: signature(["u64"], "void"),
+  translateTablesBatch: signature(["u32", "u32", "u32", "u32"], "u64"),
+  scanStart: signature(["u32", "u64", "u64", "u32"], "void"),
+  scanNext: signature(["u32", "u32"], "u32"),
+  // case
+  runCases: signature(["u32", "u32"], "u32"),
   // host
   hostMmap: signature(["u32", "u64", "u64", "u32", "u32"], "u64"),
   hostMunmap: signature(["u32", "u64", "u64"], "u32"),

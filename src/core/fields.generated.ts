@@ -31,6 +31,31 @@ export const FIELDS = {
       { name: "pages", offset: 48, size: 8 },
     ],
   },
+  Case: {
+    size: 76,
+    fields: [
+      { name: "gva", offset: 0, size: 8 },
+      { name: "access", offset: 8, size: 4 },
+      { name: "size", offset: 12, size: 4 },
+      { name: "words", offset: 16, size: 4 },
+      { name: "outcome", offset: 20, size: 4 },
+      { name: "refused", offset: 24, size: 4 },
+      { name: "error", offset: 32, size: 8 },
+      { name: "faultGva", offset: 40, size: 8 },
+      { name: "gpa", offset: 48, size: 8 },
+      { name: "pa", offset: 56, size: 8 },
+      { name: "secondPa", offset: 64, size: 8 },
+      { name: "pmlIndex", offset: 72, size: 4 },
+    ],
+  },
+  CaseWord: {
+    size: 24,
+    fields: [
+      { name: "pa", offset: 0, size: 8 },
+      { name: "value", offset: 8, size: 8 },
+      { name: "changed", offset: 16, size: 8 },
+    ],
+  },
   Control: {
     size: 16,
     fields: [
@@ -41,7 +66,7 @@ export const FIELDS = {
     ],
   },
   Cpu: {
-    size: 236,
+    size: 304,
     fields: [
       { name: "context", offset: 0, size: 8 },
       { name: "generation", offset: 8, size: 4 },
@@ -83,6 +108,19 @@ export const FIELDS = {
       { name: "noWalkCache0", offset: 216, size: 8 },
       { name: "noWalkCache1", offset: 224, size: 8 },
       { name: "invalidations", offset: 232, size: 4 },
+      { name: "nestedMode", offset: 236, size: 4 },
+      { name: "ncr3", offset: 240, size: 8 },
+      { name: "nptRoot", offset: 248, size: 4 },
+      { name: "nestedControl", offset: 252, size: 4 },
+      { name: "secondaryControls", offset: 256, size: 4 },
+      { name: "pmlIndex", offset: 260, size: 4 },
+      { name: "pmlAddress", offset: 264, size: 8 },
+      { name: "eptVpidCap", offset: 272, size: 8 },
+      { name: "tablesGeneration", offset: 280, size: 4 },
+      { name: "vpidsSeen", offset: 284, size: 4 },
+      { name: "tablesTag", offset: 288, size: 8 },
+      { name: "structuresBase", offset: 296, size: 4 },
+      { name: "structuresMask", offset: 300, size: 4 },
     ],
   },
   Device: {
@@ -215,7 +253,7 @@ export const FIELDS = {
     ],
   },
   Header: {
-    size: 176,
+    size: 192,
     fields: [
       { name: "magic", offset: 0, size: 4 },
       { name: "abiVersion", offset: 4, size: 4 },
@@ -257,6 +295,10 @@ export const FIELDS = {
       { name: "fileMax", offset: 164, size: 4 },
       { name: "filePages", offset: 168, size: 4 },
       { name: "filesBase", offset: 172, size: 4 },
+      { name: "tableCacheEntries", offset: 176, size: 4 },
+      { name: "tableCachesBase", offset: 180, size: 4 },
+      { name: "structureEntries", offset: 184, size: 4 },
+      { name: "structuresBase", offset: 188, size: 4 },
     ],
   },
   Integrity: {
@@ -362,6 +404,37 @@ export const FIELDS = {
       { name: "deferredCount", offset: 36, size: 4 },
     ],
   },
+  Scan: {
+    size: 96,
+    fields: [
+      { name: "next", offset: 0, size: 8 },
+      { name: "last", offset: 8, size: 8 },
+      { name: "entries", offset: 16, size: 8 },
+      { name: "gva", offset: 24, size: 8 },
+      { name: "gpa", offset: 32, size: 8 },
+      { name: "hpa", offset: 40, size: 8 },
+      { name: "length", offset: 48, size: 8 },
+      { name: "entry", offset: 56, size: 8 },
+      { name: "effective", offset: 64, size: 8 },
+      { name: "budget", offset: 72, size: 4 },
+      { name: "fold", offset: 76, size: 4 },
+      { name: "done", offset: 80, size: 4 },
+      { name: "rows", offset: 84, size: 4 },
+      { name: "rowMax", offset: 88, size: 4 },
+      { name: "wanted", offset: 92, size: 4 },
+    ],
+  },
+  ScanRow: {
+    size: 48,
+    fields: [
+      { name: "gva", offset: 0, size: 8 },
+      { name: "gpa", offset: 8, size: 8 },
+      { name: "hpa", offset: 16, size: 8 },
+      { name: "length", offset: 24, size: 8 },
+      { name: "entry", offset: 32, size: 8 },
+      { name: "effective", offset: 40, size: 8 },
+    ],
+  },
   Slot: {
     size: 32,
     fields: [
@@ -378,6 +451,26 @@ export const FIELDS = {
       { name: "maxEnd", offset: 0, size: 8 },
       { name: "position", offset: 8, size: 4 },
       { name: "pad", offset: 12, size: 4 },
+    ],
+  },
+  StructureRow: {
+    size: 32,
+    fields: [
+      { name: "tag", offset: 0, size: 8 },
+      { name: "context", offset: 8, size: 8 },
+      { name: "value", offset: 16, size: 8 },
+      { name: "host", offset: 24, size: 4 },
+      { name: "generation", offset: 28, size: 4 },
+    ],
+  },
+  TableRow: {
+    size: 32,
+    fields: [
+      { name: "tag", offset: 0, size: 8 },
+      { name: "rights", offset: 8, size: 8 },
+      { name: "entry", offset: 16, size: 8 },
+      { name: "host", offset: 24, size: 4 },
+      { name: "level", offset: 28, size: 4 },
     ],
   },
   TlbEntry: {
@@ -413,16 +506,17 @@ export const FIELDS = {
     ],
   },
   Walk: {
-    size: 48,
+    size: 56,
     fields: [
       { name: "outcome", offset: 0, size: 4 },
-      { name: "error", offset: 4, size: 4 },
-      { name: "gva", offset: 8, size: 8 },
-      { name: "gpa", offset: 16, size: 8 },
-      { name: "pa", offset: 24, size: 8 },
-      { name: "rights", offset: 32, size: 8 },
-      { name: "shift", offset: 40, size: 4 },
-      { name: "steps", offset: 44, size: 4 },
+      { name: "steps", offset: 4, size: 4 },
+      { name: "error", offset: 8, size: 8 },
+      { name: "gva", offset: 16, size: 8 },
+      { name: "gpa", offset: 24, size: 8 },
+      { name: "pa", offset: 32, size: 8 },
+      { name: "rights", offset: 40, size: 8 },
+      { name: "shift", offset: 48, size: 4 },
+      { name: "nestedMode", offset: 52, size: 4 },
     ],
   },
   WalkCacheEntry: {

@@ -1,6 +1,7 @@
 // Generated from assembly/ by `npm run build:core -- --write`; the build fails where it differs. Do not edit.
 
 export const ABI_VERSION = 1;
+export const ACCESS_ANY = 255;
 export const ACCESS_COUNT = 8;
 export const ACTOR_CONTROL = 0;
 export const ACTOR_CPU = 256;
@@ -12,12 +13,28 @@ export const ACTOR_GUEST = 0xdc0;
 export const ACTOR_INTEGRITY = 0xc00;
 export const ACTOR_MAPS = 0xf80;
 export const ACTOR_OWN_SPACE = 0xe40;
-export const ACTOR_POOL = 0x600;
+export const ACTOR_POOL = 0x680;
 export const ACTOR_SHIFT = 13;
 export const ACTOR_SIZE = 0x2000;
-export const ACTOR_STATS = 512;
+export const ACTOR_STATS = 576;
 export const ACTOR_WALK = 0x400;
 export const BATCH_FAILED = 0x8000000000000000n;
+export const CASE_ACCESS = 8;
+export const CASE_BYTES = 12;
+export const CASE_ERROR = 32;
+export const CASE_FAULT_GVA = 40;
+export const CASE_GPA = 48;
+export const CASE_GVA = 0;
+export const CASE_OUTCOME = 20;
+export const CASE_PA = 56;
+export const CASE_PML_INDEX = 72;
+export const CASE_REFUSED = 24;
+export const CASE_REGISTERS = 80;
+export const CASE_REGISTER_COUNT = 16;
+export const CASE_SECOND_PA = 64;
+export const CASE_SIZE = 208;
+export const CASE_WORDS = 16;
+export const CASE_WORD_SIZE = 24;
 export const CONTROL_MODE = 0;
 export const CONTROL_MODE_WAITERS = 8;
 export const CONTROL_REQUESTS = 4;
@@ -31,30 +48,44 @@ export const CPU_DENY = 280;
 export const CPU_DENY_TABLE = 376;
 export const CPU_EFER = 448;
 export const CPU_EPTP = 432;
+export const CPU_EPT_VPID_CAP = 528;
 export const CPU_GENERATION = 264;
 export const CPU_INVALIDATIONS = 488;
 export const CPU_KEPT_GENERATION = 276;
 export const CPU_LARGE_SEEN = 416;
 export const CPU_MODE = 396;
+export const CPU_NCR3 = 496;
+export const CPU_NESTED_CONTROL = 508;
+export const CPU_NESTED_MODE = 492;
 export const CPU_NESTED_RESERVED = 368;
 export const CPU_NESTED_ROOT = 388;
 export const CPU_NESTED_TEST = 360;
 export const CPU_NO_WALK_CACHE = 472;
+export const CPU_NPT_ROOT = 504;
 export const CPU_PKRS = 460;
 export const CPU_PKRU = 456;
+export const CPU_PML_ADDRESS = 520;
+export const CPU_PML_INDEX = 516;
 export const CPU_RESERVED = 352;
 export const CPU_RFLAGS = 452;
 export const CPU_ROOT = 384;
+export const CPU_SECONDARY_CONTROLS = 512;
 export const CPU_SHAPE = 392;
+export const CPU_STRUCTURES_BASE = 552;
+export const CPU_STRUCTURES_MASK = 556;
+export const CPU_TABLES_GENERATION = 536;
+export const CPU_TABLES_TAG = 544;
 export const CPU_TEST = 344;
 export const CPU_TLB_BASE = 268;
 export const CPU_TLB_LARGE_BASE = 400;
 export const CPU_TLB_LARGE_MASK = 404;
 export const CPU_TLB_MASK = 272;
 export const CPU_VPID = 464;
+export const CPU_VPIDS_SEEN = 540;
 export const CPU_WALK_CACHE_BASE = 408;
 export const CPU_WALK_CACHE_MASK = 412;
 export const CR0_CD = 0x40000000n;
+export const CR0_DEFINED = 0xe005003fn;
 export const CR0_ET = 0x10n;
 export const CR0_NW = 0x20000000n;
 export const CR0_PE = 0x1n;
@@ -97,9 +128,13 @@ export const EPTP_AD = 0x40n;
 export const EPTP_LEVELS = 0x38n;
 export const EPTP_MEMTYPE = 0x7n;
 export const EPTP_WB_4LEVEL = 0x1en;
+export const EPTP_WB_5LEVEL = 0x26n;
 export const EPT_1G_RESERVED = 0x3ffff000n;
 export const EPT_2M_RESERVED = 0x1ff000n;
 export const EPT_A = 0x100n;
+export const EPT_CAP_5LEVEL = 0x80n;
+export const EPT_CAP_ADVANCED = 0x400000n;
+export const EPT_CAP_EXECUTE_ONLY = 0x1n;
 export const EPT_D = 0x200n;
 export const EPT_IPAT = 0x40n;
 export const EPT_MEMTYPE = 0x38n;
@@ -112,10 +147,14 @@ export const EPT_SUPPRESS_VE = 0x8000000000000000n;
 export const EPT_TABLE_RESERVED = 0x78n;
 export const EPT_VIOLATION_FETCH = 4;
 export const EPT_VIOLATION_FINAL = 256;
+export const EPT_VIOLATION_GUEST_WRITABLE = 0x400;
+export const EPT_VIOLATION_GUEST_XD = 0x800;
 export const EPT_VIOLATION_LINEAR = 128;
 export const EPT_VIOLATION_READ = 1;
 export const EPT_VIOLATION_RIGHTS_SHIFT = 3;
+export const EPT_VIOLATION_USER = 512;
 export const EPT_VIOLATION_WRITE = 2;
+export const EPT_VIOLATION_XU = 64;
 export const EPT_W = 0x2n;
 export const EPT_X = 0x4n;
 export const EPT_XU = 0x400n;
@@ -187,6 +226,10 @@ export const HEADER_OFFSET_SIZE = 0x1008;
 export const HEADER_OFFSET_SLOTS_BASE = 0x1058;
 export const HEADER_OFFSET_SLOT_MAX = 0x101c;
 export const HEADER_OFFSET_SPIN_LIMIT = 0x1044;
+export const HEADER_OFFSET_STRUCTURES_BASE = 0x10bc;
+export const HEADER_OFFSET_STRUCTURE_ENTRIES = 0x10b8;
+export const HEADER_OFFSET_TABLE_CACHES_BASE = 0x10b4;
+export const HEADER_OFFSET_TABLE_CACHE_ENTRIES = 0x10b0;
 export const HEADER_OFFSET_TLBS_BASE = 0x1060;
 export const HEADER_OFFSET_TLB_ENTRIES = 0x1024;
 export const HEADER_OFFSET_TLB_LARGE_ENTRIES = 0x1028;
@@ -265,15 +308,21 @@ export const MM_ZERO_PFN = 152;
 export const MODE_4LEVEL = 0xf3c;
 export const MODE_5LEVEL = 0xf85;
 export const MODE_EPT4 = 0x4f3c;
+export const MODE_EPT5 = 0x4f85;
 export const MODE_HOST = 0x8f3c;
 export const MODE_NONE = 0;
 export const MODE_NPT4 = 0x10f3c;
+export const MODE_NPT5 = 0x10f85;
 export const NOTE_NON_GLOBAL = 256;
 export const NOTE_SPLIT = 256;
+export const NPF_FINAL = 0x100000000n;
+export const NPF_TABLE = 0x200000000n;
+export const NP_ENABLE = 0x1n;
 export const OBSTACLES_EPT = 0xe0n;
 export const OBSTACLE_CLEAN = 0x10n;
 export const OBSTACLE_EPT_CLEAN = 0x100n;
 export const OBSTACLE_EPT_NO_FETCH = 0x80n;
+export const OBSTACLE_EPT_NO_OTHER_FETCH = 0x400n;
 export const OBSTACLE_EPT_NO_READ = 0x20n;
 export const OBSTACLE_EPT_NO_WRITE = 0x40n;
 export const OBSTACLE_READ_ONLY = 0x1n;
@@ -307,17 +356,18 @@ export const PFERR_PK = 32;
 export const PFERR_RSVD = 8;
 export const PFERR_US = 4;
 export const PFERR_WR = 2;
-export const POOL_ACCESS_LOCK = 0x614;
+export const PML_ENTRIES = 512;
+export const POOL_ACCESS_LOCK = 0x694;
 export const POOL_BATCH = 64;
-export const POOL_GATHER_COUNT = 0x608;
-export const POOL_LOAD_STATUS = 0x610;
-export const POOL_READY = 0x660;
-export const POOL_READY_COUNT = 0x600;
+export const POOL_GATHER_COUNT = 0x688;
+export const POOL_LOAD_STATUS = 0x690;
+export const POOL_READY = 0x6e0;
+export const POOL_READY_COUNT = 0x680;
 export const POOL_READY_MAX = 192;
-export const POOL_TABLES = 0x620;
+export const POOL_TABLES = 0x6a0;
 export const POOL_TABLES_MAX = 12;
-export const POOL_TABLE_COUNT = 0x604;
-export const POOL_VMA_HINT = 0x60c;
+export const POOL_TABLE_COUNT = 0x684;
+export const POOL_VMA_HINT = 0x68c;
 export const PREFETCH_GROUP_MAX = 8;
 export const PROFILE_COUNT = 4;
 export const PTE_1G_RESERVED = 0x3fffe000n;
@@ -342,6 +392,29 @@ export const REFCOUNT_LIMIT_DEFAULT = 0x7fff0000;
 export const RFLAGS_AC = 0x40000n;
 export const RFLAGS_FIXED = 0x2n;
 export const RULE_COUNT = 53;
+export const SCAN_BUDGET = 0x40000;
+export const SCAN_ENTRIES = 16;
+export const SCAN_GAP = 0x10n;
+export const SCAN_NESTED_FAULT = 0x8n;
+export const SCAN_NESTED_GAP = 0x20n;
+export const SCAN_NESTED_RIGHTS_SHIFT = 0x18n;
+export const SCAN_NESTED_SHIFT_SHIFT = 0x10n;
+export const SCAN_NEXT = 0;
+export const SCAN_OPEN_GVA = 24;
+export const SCAN_OPEN_LENGTH = 48;
+export const SCAN_ROWS = 640;
+export const SCAN_ROW_COUNT = 84;
+export const SCAN_ROW_SIZE = 48;
+export const SCAN_SHIFT_SHIFT = 0x8n;
+export const SCAN_SIZE = 128;
+export const SCAN_USER = 0x2n;
+export const SCAN_WANTED = 128;
+export const SCAN_WANTED_COUNT = 92;
+export const SCAN_WANTED_MAX = 64;
+export const SCAN_WRITABLE = 0x1n;
+export const SCAN_XD = 0x4n;
+export const SECONDARY_MBEC = 0x400000n;
+export const SECONDARY_PML = 0x20000n;
 export const SLOTS_HEAD_SIZE = 64;
 export const SLOT_BY_HVA_SHIFT = 4;
 export const SLOT_OFFSET_BASE_GFN = 0;
@@ -364,7 +437,22 @@ export const SPTE_R = 0x1n;
 export const SPTE_SHADOW_PRESENT = 0x800n;
 export const SPTE_W = 0x2n;
 export const SPTE_X = 0x4n;
-export const STAT_COUNT = 64;
+export const STAT_COUNT = 56;
+export const STRUCTURE_CONTEXT = 8;
+export const STRUCTURE_GENERATION = 28;
+export const STRUCTURE_GUEST_PHYSICAL = 0x8n;
+export const STRUCTURE_HOST = 24;
+export const STRUCTURE_LEVEL = 0x7n;
+export const STRUCTURE_SHIFT = 5;
+export const STRUCTURE_TAG = 0;
+export const STRUCTURE_VALUE = 16;
+export const TABLE_ENTRY = 16;
+export const TABLE_HOST = 24;
+export const TABLE_LEVEL = 28;
+export const TABLE_RIGHTS = 8;
+export const TABLE_ROW_SHIFT = 5;
+export const TABLE_SPAN_SHIFT = 21;
+export const TABLE_TAG = 0;
 export const TLB_ADDEND = 24;
 export const TLB_CONTEXT = 8;
 export const TLB_CONTEXT_EP4TA = 0xfffffffff0000000n;
@@ -389,24 +477,30 @@ export const VMA_OFFSET_PGOFF = 28;
 export const VMA_OFFSET_START = 0;
 export const VMA_PROTECTION = 7;
 export const VMA_SHIFT = 5;
-export const WALK_ERROR = 0x404;
-export const WALK_GPA = 0x410;
-export const WALK_GVA = 0x408;
-export const WALK_OFFSET_ERROR = 4;
-export const WALK_OFFSET_GPA = 16;
-export const WALK_OFFSET_GVA = 8;
+export const WALK_CACHE_ENTRY_SHIFT = 4;
+export const WALK_CACHE_GENERATION = 12;
+export const WALK_CACHE_HOST = 8;
+export const WALK_CACHE_ROOT = 0xfff0000000000fffn;
+export const WALK_CACHE_TAG = 0;
+export const WALK_ERROR = 0x408;
+export const WALK_GPA = 0x418;
+export const WALK_GVA = 0x410;
+export const WALK_NESTED_MODE = 0x434;
+export const WALK_OFFSET_ERROR = 8;
+export const WALK_OFFSET_GPA = 24;
+export const WALK_OFFSET_GVA = 16;
 export const WALK_OFFSET_OUTCOME = 0;
-export const WALK_OFFSET_PA = 24;
-export const WALK_OFFSET_RIGHTS = 32;
-export const WALK_OFFSET_SHIFT = 40;
-export const WALK_OFFSET_STEPS = 44;
+export const WALK_OFFSET_PA = 32;
+export const WALK_OFFSET_RIGHTS = 40;
+export const WALK_OFFSET_SHIFT = 48;
+export const WALK_OFFSET_STEPS = 4;
 export const WALK_OUTCOME = 0x400;
-export const WALK_PA = 0x418;
-export const WALK_RIGHTS = 0x420;
-export const WALK_SHIFT = 0x428;
-export const WALK_STEPS = 0x430;
-export const WALK_STEP_COUNT = 0x42c;
-export const WALK_STEP_MAX = 29;
+export const WALK_PA = 0x420;
+export const WALK_RIGHTS = 0x428;
+export const WALK_SHIFT = 0x430;
+export const WALK_STEPS = 0x440;
+export const WALK_STEP_COUNT = 0x404;
+export const WALK_STEP_MAX = 35;
 export const WALK_STEP_NESTED = 0x8n;
 export const WALK_STEP_SHIFT = 4;
 export const WINDOW_HOST = 8;
@@ -463,6 +557,7 @@ export type Barrier = (typeof Barrier)[keyof typeof Barrier];
 export const Build = {
   Release: 0,
   Lab: 1,
+  Embed: 2,
 } as const;
 export type Build = (typeof Build)[keyof typeof Build];
 
@@ -522,6 +617,13 @@ export const Flush = {
   Ept: 3,
 } as const;
 export type Flush = (typeof Flush)[keyof typeof Flush];
+
+export const Fold = {
+  None: 0,
+  Physical: 1,
+  Rights: 2,
+} as const;
+export type Fold = (typeof Fold)[keyof typeof Fold];
 
 export const FollFlag = {
   Write: 1,
@@ -627,6 +729,7 @@ export const Measure = {
   Walk: 0,
   NestedWalk: 1,
   TlbLoad: 2,
+  Tables: 3,
 } as const;
 export type Measure = (typeof Measure)[keyof typeof Measure];
 
@@ -731,6 +834,8 @@ export const Outcome = {
   HostFault: 9,
   OutOfFrames: 10,
   AlignmentCheck: 11,
+  NestedPageFault: 12,
+  PmlFull: 13,
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
@@ -771,6 +876,12 @@ export const Register = {
   Pkrs: 7,
   Eptp: 8,
   Vpid: 9,
+  NestedControl: 10,
+  Ncr3: 11,
+  SecondaryControls: 12,
+  PmlAddress: 13,
+  PmlIndex: 14,
+  EptVpidCap: 15,
 } as const;
 export type Register = (typeof Register)[keyof typeof Register];
 
@@ -778,6 +889,7 @@ export const RegisterWrite = {
   Ok: 0,
   GeneralProtection: 1,
   Unsupported: 2,
+  VmFail: 3,
 } as const;
 export type RegisterWrite = (typeof RegisterWrite)[keyof typeof RegisterWrite];
 
@@ -845,10 +957,17 @@ export const Rule = {
 } as const;
 export type Rule = (typeof Rule)[keyof typeof Rule];
 
+export const ScanResult = {
+  Done: 0,
+  More: 1,
+  Missing: 2,
+} as const;
+export type ScanResult = (typeof ScanResult)[keyof typeof ScanResult];
+
 export const Shape = {
   None: 0,
   Guest: 1,
-  Ept: 2,
+  Nested: 2,
   Both: 3,
 } as const;
 export type Shape = (typeof Shape)[keyof typeof Shape];
@@ -935,6 +1054,7 @@ export const Trap = {
   DoubleFree: 16,
   GatherOverflow: 17,
   GetOfFreePage: 18,
+  WouldWait: 19,
 } as const;
 export type Trap = (typeof Trap)[keyof typeof Trap];
 

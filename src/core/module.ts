@@ -7,8 +7,11 @@ import { GuestMmuError } from "../errors.js";
 import { ABI, LAB_ABI } from "./abi.js";
 import { type WasmModule } from "./wasm.js";
 
-/** Builds of the core that the package contains. `lab` can leave rules of the protocol out; `release` cannot. */
-export type BuildName = "release" | "lab";
+/**
+ * Builds of the core that the package contains. `lab` can leave rules of the protocol out; `release` cannot. `embed` is
+ * `release` for one thread: its memory is not shared, so that it runs in pages without cross-origin isolation.
+ */
+export type BuildName = "release" | "lab" | "embed";
 
 /** Where a module comes from: a build of the package, a compiled module, its bytes, or where they are. */
 export type ModuleSource = BuildName | WasmModule | ArrayBuffer | ArrayBufferView<ArrayBuffer> | URL;
@@ -16,6 +19,7 @@ export type ModuleSource = BuildName | WasmModule | ArrayBuffer | ArrayBufferVie
 const BUILDS: Readonly<Record<BuildName, URL>> = {
   release: new URL("../../build/release.wasm", import.meta.url),
   lab: new URL("../../build/lab.wasm", import.meta.url),
+  embed: new URL("../../build/embed.wasm", import.meta.url),
 };
 
 /** True for the names that `ModuleSource` knows. */
@@ -44,7 +48,7 @@ function isBytes(source: unknown): source is ArrayBuffer | ArrayBufferView<Array
 function notASource(source: unknown): GuestMmuError {
   return new GuestMmuError("CONFIG_INVALID", {
     message: `The module is ${source === null ? "null" : typeof source}, which is not a source of a module.`,
-    hint: 'Give "release", "lab", a WebAssembly.Module, its bytes, or a URL.',
+    hint: 'Give "release", "embed", "lab", a WebAssembly.Module, its bytes, or a URL.',
   });
 }
 
@@ -59,6 +63,11 @@ function unreadable(address: URL, cause: unknown): GuestMmuError {
 /** True if the module is a lab build: one that exports the parts of the protocol. */
 export function isLabModule(module: WasmModule): boolean {
   return WebAssembly.Module.exports(module).some(({ name }) => Object.hasOwn(LAB_ABI, name));
+}
+
+/** True if the module is an embed build: one that wants a memory that is not shared. */
+export function isEmbedModule(module: WasmModule): boolean {
+  return WebAssembly.Module.exports(module).some(({ name }) => name === "UNSHARED_MEMORY");
 }
 
 /** Refuses a module that is not a core of this version, naming what it lacks. */
@@ -84,7 +93,7 @@ function compileBytes(bytes: BufferSource): WebAssembly.Module {
     if (cause instanceof GuestMmuError) throw cause;
     throw new GuestMmuError("MODULE_MISMATCH", {
       message: "The bytes are not a WebAssembly module that this platform can compile.",
-      hint: "Give the contents of build/release.wasm or build/lab.wasm.",
+      hint: "Give the contents of build/release.wasm, build/embed.wasm or build/lab.wasm.",
       cause,
     });
   }
@@ -104,7 +113,7 @@ export function compileModule(source: ModuleSource): WasmModule {
   if (files === null || address.protocol !== "file:") {
     throw new GuestMmuError("UNSUPPORTED", {
       message: `The module at ${address.href} has to be fetched, which cannot be done without waiting.`,
-      hint: "Use `await Machine.open(options)`, or give a compiled WebAssembly.Module.",
+      hint: "Use `await Machine.open(...)` or `await PageWalker.open(...)`, or give a compiled WebAssembly.Module.",
     });
   }
   let bytes;

@@ -48,6 +48,10 @@ export const TRAP_SENTENCES: Readonly<Record<keyof typeof Trap, TrapSentence>> =
   DoubleFree: say("A block of frames was freed that is free already", "pfn"),
   GatherOverflow: say("More pages were gathered before a host TLB flush than the list holds"),
   GetOfFreePage: say("A reference was taken on a page that is free", "pfn"),
+  WouldWait: say(
+    "The embed module would have to wait, and there is no other thread that could end it",
+    "address",
+  ),
 };
 
 const NAMES = new Map<number, keyof typeof Trap>(

@@ -5,7 +5,14 @@
 
 import {
   Access,
+  EPT_VIOLATION_FETCH,
   EPT_VIOLATION_FINAL,
+  EPT_VIOLATION_READ,
+  EPT_VIOLATION_RIGHTS_SHIFT,
+  EPT_VIOLATION_WRITE,
+  EPT_VIOLATION_XU,
+  NPF_FINAL,
+  NPF_TABLE,
   Outcome,
   PFERR_ID,
   PFERR_P,
@@ -16,6 +23,7 @@ import {
   WALK_ERROR,
   WALK_GPA,
   WALK_GVA,
+  WALK_NESTED_MODE,
   WALK_OUTCOME,
   WALK_PA,
   WALK_RIGHTS,
@@ -111,6 +119,23 @@ export interface EptViolation {
   /** Exit qualification (SDM vol. 3C 28.2.1). */
   readonly qualification: number;
 }
+/** #VMEXIT(NPF): the nested tables of an AMD processor stopped the access (APM vol. 2 15.25.6). */
+export interface NestedPageFault {
+  readonly kind: "nested-page-fault";
+  /** EXITINFO2. */
+  readonly gpa: Gpa;
+  /**
+   * EXITINFO1: the bits of a #PF error code, U/S always set; bit 32 if the access was that of the guest itself, bit 33 if it
+   * was one to a table of the guest. All 64 bits.
+   */
+  readonly exitInfo1: bigint;
+}
+/** The page-modification log is full (SDM vol. 3C 29.3.6): no flag was set, and the access was not made. */
+export interface PmlFull {
+  readonly kind: "pml-full";
+  /** The address whose page could not be logged. Hardware reports none. */
+  readonly gpa: Gpa;
+}
 /** An EPT entry that has no meaning. */
 export interface EptMisconfiguration {
   readonly kind: "ept-misconfiguration";
@@ -136,6 +161,8 @@ export type AccessFault =
   | HostFault
   | EptViolation
   | EptMisconfiguration
+  | NestedPageFault
+  | PmlFull
   | Missing
   | Interrupted;
 
@@ -146,6 +173,35 @@ export interface AccessOk {
 }
 
 export type AccessResult = AccessOk | AccessFault;
+
+/** The access that an exit qualification or EXITINFO1 tells of: R, W and X as in the former. */
+function accessInWords(bits: number): string {
+  if (bits & Number(EPT_VIOLATION_FETCH)) return "fetch";
+  if (!(bits & Number(EPT_VIOLATION_WRITE))) return "read";
+  return bits & Number(EPT_VIOLATION_READ) ? "read and write" : "write";
+}
+
+/** An exit qualification (SDM vol. 3C 28.2.1, table 28-7) in words: the access, and what the EPT entries allow. */
+function qualificationInWords(qualification: number): string {
+  const target = qualification & EPT_VIOLATION_FINAL ? "the page" : "a guest page table";
+  const rights = (qualification >> EPT_VIOLATION_RIGHTS_SHIFT) & 7;
+  const xu = qualification & EPT_VIOLATION_XU ? "+XU" : "";
+  if (rights === 0 && xu === "")
+    return `${accessInWords(qualification)} of ${target}, which EPT does not map`;
+  const names = ["R", "W", "X"].filter((_, i) => rights & (1 << i)).join("");
+  return `${accessInWords(qualification)} of ${target}, which EPT maps as ${names || "---"}${xu}`;
+}
+
+/** EXITINFO1 (APM vol. 2 15.25.6) in words. */
+function exitInfoInWords(exitInfo1: bigint): string {
+  const { present, write, reserved, fetch } = pageFaultBits(Number(exitInfo1 & 0xffff_ffffn));
+  const access = fetch ? "fetch" : write ? "write" : "read";
+  const table = (exitInfo1 & NPF_TABLE) !== 0n;
+  const target = table ? "a guest page table" : exitInfo1 & NPF_FINAL ? "the page" : "memory";
+  if (reserved) return `${access} of ${target}: a reserved bit is set in the nested tables`;
+  if (!present) return `${access} of ${target}, which the nested tables do not map`;
+  return `${access} of ${target}, which the nested tables do not allow to user mode`;
+}
 
 /** A fault in one line, for messages. */
 export function describeFault(fault: AccessFault): string {
@@ -163,9 +219,13 @@ export function describeFault(fault: AccessFault): string {
     case "host-fault":
       return `no host mapping behind gpa ${hex(fault.gpa)}`;
     case "ept-violation":
-      return `EPT violation at gpa ${hex(fault.gpa)}, qualification ${hex(fault.qualification)}`;
+      return `EPT violation at gpa ${hex(fault.gpa)}: ${qualificationInWords(fault.qualification)} (qualification ${hex(fault.qualification)})`;
     case "ept-misconfiguration":
       return `EPT misconfiguration at gpa ${hex(fault.gpa)}`;
+    case "nested-page-fault":
+      return `nested page fault at gpa ${hex(fault.gpa)}: ${exitInfoInWords(fault.exitInfo1)} (EXITINFO1 ${hex(fault.exitInfo1)})`;
+    case "pml-full":
+      return `page-modification log full at gpa ${hex(fault.gpa)}`;
     case "missing":
       return `no frame at hpa ${hex(fault.hpa)}`;
     case "interrupted":
@@ -195,7 +255,7 @@ export class WalkRecord {
   readonly #view: DataView;
   readonly #block: number;
 
-  constructor(state: MachineState, vcpu: number) {
+  constructor(state: Pick<MachineState, "view" | "actorBlock">, vcpu: number) {
     this.#view = state.view;
     this.#block = state.actorBlock(vcpu);
   }
@@ -210,9 +270,13 @@ export class WalkRecord {
   get outcome(): number {
     return this.#u32(WALK_OUTCOME);
   }
-  /** #PF error code or exit qualification. */
+  /** #PF error code, exit qualification or EXITINFO1. None has bits above 33. */
   get error(): number {
-    return this.#u32(WALK_ERROR);
+    return Number(this.#u64(WALK_ERROR));
+  }
+  /** Paging mode of the nested dimension (`MODE_EPT4`, `MODE_NPT4`, ...; `MODE_NONE` without one). */
+  get nestedMode(): number {
+    return this.#u32(WALK_NESTED_MODE);
   }
   get gva(): Gva {
     return this.#u64(WALK_GVA) as Gva;
@@ -254,6 +318,10 @@ export class WalkRecord {
         return { kind: "ept-violation", gpa: this.gpa, qualification: this.error };
       case Outcome.EptMisconfiguration:
         return { kind: "ept-misconfiguration", gpa: this.gpa };
+      case Outcome.NestedPageFault:
+        return { kind: "nested-page-fault", gpa: this.gpa, exitInfo1: BigInt(this.error) };
+      case Outcome.PmlFull:
+        return { kind: "pml-full", gpa: this.gpa };
       case Outcome.Mmio: {
         const target = this.error & Number(EPT_VIOLATION_FINAL) ? "data" : "table";
         return { kind: "mmio", gpa: this.gpa, access, size: target === "data" ? size : 8, target };

@@ -1,6 +1,7 @@
 /**
  * A machine: host memory, the VMM's address space, one VM with its vCPUs. Everything is in one shared WebAssembly memory,
- * so that any thread can attach to it; this class is one thread's view.
+ * so that any thread can attach to it; this class is one thread's view. With the embed module there is one thread, and the
+ * memory is not shared.
  */
 
 import { Core, type LabImports } from "../core/core.js";
@@ -18,7 +19,7 @@ import {
   SPTE_PS,
   SPTE_W,
 } from "../core/layout.generated.js";
-import { compileModule, isLabModule, openModule, type ModuleSource } from "../core/module.js";
+import { compileModule, isEmbedModule, isLabModule, openModule, type ModuleSource } from "../core/module.js";
 import { type WasmMemory, type WasmModule } from "../core/wasm.js";
 import { GuestMmuError } from "../errors.js";
 import { gpa as toGpa, type GpaLike, type Pfn } from "./address.js";
@@ -43,6 +44,7 @@ import {
 } from "./options.js";
 import { checkAtRest, decodeMachine, encodeMachine, fillMemory, nonZeroPages } from "./save.js";
 import { MachineState, type Statistics } from "./state.js";
+import { Processor } from "./processor.js";
 import { Vcpu } from "./vcpu.js";
 
 const WASM_PAGE = 65536;
@@ -70,27 +72,36 @@ function configError(message: string, hint: string): GuestMmuError {
   return new GuestMmuError("CONFIG_INVALID", { message, hint });
 }
 
-function checkShared(memory: unknown): asserts memory is WasmMemory {
+/** Refuses a memory that the module cannot have: the embed module wants one that is not shared, the others one that is. */
+function checkMemory(memory: unknown, module: WasmModule): asserts memory is WasmMemory {
   if (!(memory instanceof WebAssembly.Memory)) {
     throw configError(
       "The memory is not a WebAssembly.Memory.",
-      "Leave it out, or pass a shared WebAssembly.Memory.",
+      "Leave it out, or pass a WebAssembly.Memory.",
     );
   }
-  if (typeof SharedArrayBuffer === "undefined" || !(memory.buffer instanceof SharedArrayBuffer)) {
+  const shared = typeof SharedArrayBuffer !== "undefined" && memory.buffer instanceof SharedArrayBuffer;
+  if (shared && isEmbedModule(module)) {
+    throw configError(
+      "The memory is shared, and the embed module is for one thread.",
+      'Create it without { shared: true }, or use module: "release".',
+    );
+  }
+  if (!shared && !isEmbedModule(module)) {
     throw new GuestMmuError("MEMORY_NOT_SHARED", {
-      hint: "Create it with { shared: true }; in a browser, serve the page with COOP and COEP headers.",
+      hint: 'Create it with { shared: true }, which in a browser takes COOP and COEP headers; or use module: "embed".',
     });
   }
 }
 
-/** A shared memory that a machine of any size can grow in. Error: `MEMORY_TOO_SMALL`. */
-export function newMemory(): WasmMemory {
+/** A memory that a machine of any size can grow in, shared unless the module is the embed build. Error: `MEMORY_TOO_SMALL`. */
+export function newMemory(module: WasmModule): WasmMemory {
+  const shared = !isEmbedModule(module);
   try {
-    return new WebAssembly.Memory({ initial: 1, maximum: WASM_PAGES_MAX, shared: true });
+    return new WebAssembly.Memory({ initial: 1, maximum: WASM_PAGES_MAX, shared });
   } catch (cause) {
     throw new GuestMmuError("MEMORY_TOO_SMALL", {
-      message: "This platform gives no shared WebAssembly memory of 4 GiB of address space.",
+      message: "This platform gives no WebAssembly memory of 4 GiB of address space.",
       hint: "Close other programs, or raise the limit on address space (ulimit -v).",
       cause,
     });
@@ -98,9 +109,9 @@ export function newMemory(): WasmMemory {
 }
 
 /** A memory for a new machine: the embedder's, which has to be untouched, or a new one. */
-function emptyMemory(given: WasmMemory | undefined): WasmMemory {
-  if (given === undefined) return newMemory();
-  checkShared(given);
+function emptyMemory(given: WasmMemory | undefined, module: WasmModule): WasmMemory {
+  if (given === undefined) return newMemory(module);
+  checkMemory(given, module);
   const front = new Uint8Array(given.buffer, 0, Math.min(given.buffer.byteLength, WASM_PAGE));
   if (front.some((byte) => byte !== 0)) {
     throw configError(
@@ -128,10 +139,15 @@ function grow(memory: WasmMemory, bytes: number): void {
 
 /** The build that a module is, as the header of its machines names it. */
 function buildOf(module: WasmModule): Build {
-  return isLabModule(module) ? Build.Lab : Build.Release;
+  if (isLabModule(module)) return Build.Lab;
+  return isEmbedModule(module) ? Build.Embed : Build.Release;
 }
 
-const BUILD_NAMES: Readonly<Record<number, string>> = { [Build.Release]: "release", [Build.Lab]: "lab" };
+const BUILD_NAMES: Readonly<Record<number, string>> = {
+  [Build.Release]: "release",
+  [Build.Lab]: "lab",
+  [Build.Embed]: "embed",
+};
 
 function checkBuild(configuration: MachineConfiguration, module: WasmModule): void {
   if (isLabModule(module)) return;
@@ -151,6 +167,7 @@ function checkBuild(configuration: MachineConfiguration, module: WasmModule): vo
 export class Machine {
   readonly #state: MachineState;
   readonly #vcpus: (Vcpu | undefined)[] = [];
+  readonly #processors: (Processor | undefined)[] = [];
 
   /** The VMM's address space. */
   readonly mm: HostMm;
@@ -195,7 +212,7 @@ export class Machine {
 
   static #make(configuration: MachineConfiguration, module: WasmModule, options: ModuleOptions): Machine {
     checkBuild(configuration, module);
-    const memory = emptyMemory(options.memory);
+    const memory = emptyMemory(options.memory, module);
     const core = Core.on(module, memory, options.labImports);
     const view = new DataView(memory.buffer);
     writeConfiguration(view, configuration);
@@ -219,10 +236,10 @@ export class Machine {
    * `MEMORY_NOT_SHARED`, `CONFIG_INVALID`, `USAGE`.
    */
   static attach(memory: WasmMemory, module: ModuleSource = "release", options: AttachOptions = {}): Machine {
-    checkShared(memory);
     checkOptions("options of attach", options, ["hostThread", "labImports"]);
     checkLabImports(options.labImports);
     const compiled = compileModule(module);
+    checkMemory(memory, compiled);
     const core = Core.on(compiled, memory, options.labImports);
     const configuration = Machine.#attachCore(core);
     const hostThread = integer("hostThread", options.hostThread ?? 0, 0, configuration.hostThreads - 1);
@@ -269,7 +286,7 @@ export class Machine {
     const saved = decodeMachine(bytes);
     checkModuleOptions("options of restore", options);
     const module = compileModule(options.module ?? "release");
-    const memory = emptyMemory(options.memory);
+    const memory = emptyMemory(options.memory, module);
     const core = Core.on(module, memory, options.labImports);
     Machine.#checkPlan(core, saved.header, saved.size);
     grow(memory, saved.size);
@@ -343,6 +360,12 @@ export class Machine {
     return (this.#vcpus[at] ??= new Vcpu(this.#state, at));
   }
 
+  /** The processor of a vCPU that KVM does not run: registers, TLB, and nested tables of the embedder's own. */
+  processor(index = 0): Processor {
+    const at = integer("processor", index, 0, this.configuration.vcpus - 1);
+    return (this.#processors[at] ??= new Processor(this.#state, at));
+  }
+
   /** All vCPUs. */
   get vcpus(): readonly Vcpu[] {
     return Array.from({ length: this.configuration.vcpus }, (_, i) => this.vcpu(i));
@@ -401,7 +424,7 @@ export class Machine {
     this.#state.checkUsable();
     const { core, u8, u64, size } = this.#state;
     checkAtRest(this.#state, "clone");
-    const memory = emptyMemory(options.memory);
+    const memory = emptyMemory(options.memory, this.module);
     const copy = Core.on(core.module, memory, options.labImports);
     grow(memory, size);
     const to = new Uint8Array(memory.buffer);

@@ -15,6 +15,7 @@ import {
   HEADER_OFFSET_RULES_OFF0,
   HEADER_OFFSET_RULES_OFF1,
   HEADER_OFFSET_SLOT_MAX,
+  HEADER_OFFSET_STRUCTURE_ENTRIES,
   HEADER_OFFSET_TLB_ENTRIES,
   HEADER_OFFSET_TLB_LARGE_ENTRIES,
   HEADER_OFFSET_VCPU_COUNT,
@@ -44,13 +45,21 @@ export interface TlbGeometry {
   readonly largeEntries?: number;
   /** Rows of the cache of table addresses, 1 to 65,536. Default 64. */
   readonly walkCacheEntries?: number;
+  /**
+   * Rows of the paging-structure caches, a power of two up to 65,536; 0, the default, for none: a walk reads every entry.
+   * Needs `tlbMode: "architectural"`.
+   */
+  readonly structureEntries?: number;
 }
 
 /** Where the core comes from, and what it runs in. */
 export interface ModuleOptions {
-  /** Default "release". "lab" may leave rules out and has `machine.lab`; it is slower. */
+  /**
+   * Default "release". "lab" may leave rules out and has `machine.lab`; it is slower. "embed" is for one thread, and for pages
+   * without cross-origin isolation: what would have to wait for another thread is `CORE_TRAP`.
+   */
   readonly module?: ModuleSource;
-  /** A shared memory of the embedder's, zero and with `maximum` at most 65,536 pages. Default: a new one. */
+  /** A memory of the embedder's, zero, with `maximum` at most 65,536 pages, and shared unless the module is "embed". Default: a new one. */
   readonly memory?: WasmMemory;
   /** Answers to what a lab module asks its host (orderings, choices, notes). Ignored by a release module. */
   readonly labImports?: LabImports;
@@ -171,6 +180,7 @@ export const MACHINE_LIMITS = {
   entries: { minimum: 1, maximum: 65_536, standard: 1_024, powerOfTwo: true },
   largeEntries: { minimum: 1, maximum: 65_536, standard: 64, powerOfTwo: true },
   walkCacheEntries: { minimum: 1, maximum: 65_536, standard: 64, powerOfTwo: true },
+  structureEntries: { minimum: 1, maximum: 65_536, standard: 0, powerOfTwo: true },
   batchSize: { minimum: PAGE_SIZE, maximum: 1 << 24, standard: 1 << 16, step: PAGE_SIZE },
   windows: { minimum: 0, maximum: 65_536, standard: 0 },
   files: { minimum: 0, maximum: 256, standard: 0 },
@@ -197,7 +207,7 @@ type FlagName = keyof typeof FLAGS;
 const TLB_MODES: Record<TlbMode, number> = { strict: 0, architectural: MachineOption.ArchitecturalTlb };
 
 const MODULE_OPTIONS = ["module", "memory", "labImports"] as const;
-const TLB_OPTIONS = ["entries", "largeEntries", "walkCacheEntries"] as const;
+const TLB_OPTIONS = ["entries", "largeEntries", "walkCacheEntries", "structureEntries"] as const;
 const OPTIONS: readonly string[] = [
   ...Object.keys(MACHINE_LIMITS).filter((name) => !(TLB_OPTIONS as readonly string[]).includes(name)),
   ...Object.keys(FLAGS),
@@ -246,6 +256,16 @@ function prefetchOf(value: unknown, accessedDirty: unknown): number {
   throw invalid(
     "prefetch is on and eptAccessedDirty is off: KVM prefetches only where EPT keeps accessed flags.",
     "Leave one of them out.",
+  );
+}
+
+function structuresOf(value: unknown, mode: unknown): number {
+  if (value === undefined || value === 0) return 0;
+  const rows = number("structureEntries", value);
+  if (mode === "architectural") return rows;
+  throw invalid(
+    `structureEntries is ${rows} and tlbMode is not "architectural": a strict processor reads every entry.`,
+    'Leave structureEntries out, or set tlbMode: "architectural".',
   );
 }
 
@@ -306,6 +326,7 @@ export function configure(options: MachineOptions): MachineConfiguration {
       entries: number("entries", tlb.entries),
       largeEntries: number("largeEntries", tlb.largeEntries),
       walkCacheEntries: number("walkCacheEntries", tlb.walkCacheEntries),
+      structureEntries: structuresOf(tlb.structureEntries, options.tlbMode),
     },
     batchSize: number("batchSize", options.batchSize),
     windows: number("windows", options.windows),
@@ -338,6 +359,7 @@ const WORDS: readonly (readonly [offset: number, read: (c: MachineConfiguration)
   [HEADER_OFFSET_TLB_ENTRIES, (c) => c.tlb.entries],
   [HEADER_OFFSET_TLB_LARGE_ENTRIES, (c) => c.tlb.largeEntries],
   [HEADER_OFFSET_WALK_CACHE_ENTRIES, (c) => c.tlb.walkCacheEntries],
+  [HEADER_OFFSET_STRUCTURE_ENTRIES, (c) => c.tlb.structureEntries],
   [HEADER_OFFSET_BATCH_SIZE, (c) => c.batchSize],
   [HEADER_OFFSET_WINDOW_COUNT, (c) => c.windows],
   [HEADER_OFFSET_FILE_MAX, (c) => c.files],
@@ -389,6 +411,7 @@ export function readConfiguration(view: DataView): MachineConfiguration {
       entries: word(HEADER_OFFSET_TLB_ENTRIES),
       largeEntries: word(HEADER_OFFSET_TLB_LARGE_ENTRIES),
       walkCacheEntries: word(HEADER_OFFSET_WALK_CACHE_ENTRIES),
+      structureEntries: word(HEADER_OFFSET_STRUCTURE_ENTRIES),
     },
     batchSize: word(HEADER_OFFSET_BATCH_SIZE),
     windows: word(HEADER_OFFSET_WINDOW_COUNT),

@@ -11,6 +11,8 @@ import {
   EPT_W,
   EPT_X,
   EPT_XU,
+  MODE_EPT4,
+  MODE_EPT5,
   Outcome,
   PTE_A,
   PTE_D,
@@ -26,7 +28,7 @@ import {
 import { type AccessFault, type WalkRecord } from "./access-result.js";
 import { type Gpa, type Hpa } from "./address.js";
 
-/** Flags of a guest's entry (SDM vol. 3A 4.5) and of an EPT entry (vol. 3C 29.3.2), highest last. */
+/** Flags of an entry of the ordinary format (SDM vol. 3A 4.5) and of an EPT entry (vol. 3C 29.3.2), highest last. */
 export type GuestFlag = "P" | "RW" | "US" | "PWT" | "PCD" | "A" | "D" | "PS" | "G" | "XD";
 export type EptFlag = "R" | "W" | "X" | "IPAT" | "PS" | "A" | "D" | "XU" | "SVE";
 
@@ -63,10 +65,17 @@ interface Step {
   readonly index: number;
   readonly entry: bigint;
 }
-/** One entry that a walk read. */
+interface OrdinaryStep extends Step {
+  readonly format: "ordinary";
+  readonly flags: readonly GuestFlag[];
+}
+interface EptStep extends Step {
+  readonly format: "ept";
+  readonly flags: readonly EptFlag[];
+}
+/** One entry that a walk read. Nested tables have EPT's format, or with AMD nested paging the ordinary one. */
 export type WalkStep =
-  | (Step & { readonly dimension: "guest"; readonly flags: readonly GuestFlag[] })
-  | (Step & { readonly dimension: "nested"; readonly flags: readonly EptFlag[] });
+  (OrdinaryStep & { readonly dimension: "guest" | "nested" }) | (EptStep & { readonly dimension: "nested" });
 
 /** Where an address leads. */
 export interface Translated {
@@ -90,11 +99,14 @@ function namesOf<T>(entry: bigint, table: readonly (readonly [bigint, T])[]): re
 
 /** The steps of the last recorded walk. */
 export function stepsOf(record: WalkRecord): readonly WalkStep[] {
+  const ept = record.nestedMode === MODE_EPT4 || record.nestedMode === MODE_EPT5;
   return [...record.steps()].map(({ entry, address, level, nested }) => {
     const step = { level, table: address & ~0xfffn, index: Number((address & 0xfffn) >> 3n), entry };
-    return nested
-      ? { ...step, dimension: "nested", flags: namesOf(entry, EPT_FLAGS) }
-      : { ...step, dimension: "guest", flags: namesOf(entry, GUEST_FLAGS) };
+    if (nested && ept) {
+      return { ...step, dimension: "nested", format: "ept", flags: namesOf(entry, EPT_FLAGS) };
+    }
+    const dimension = nested ? "nested" : "guest";
+    return { ...step, dimension, format: "ordinary", flags: namesOf(entry, GUEST_FLAGS) };
   });
 }
 
@@ -107,9 +119,11 @@ export interface BatchFailure {
     | "mmio"
     | "ept-violation"
     | "ept-misconfiguration"
+    | "nested-page-fault"
+    | "pml-full"
     | "missing"
     | "other";
-  /** #PF error code, or exit qualification. */
+  /** #PF error code, exit qualification, or EXITINFO1 (up to bit 33). */
   readonly error: number;
 }
 
@@ -120,6 +134,8 @@ const FAILURE_KINDS: Readonly<Record<number, BatchFailure["kind"]>> = {
   [Outcome.Mmio]: "mmio",
   [Outcome.EptViolation]: "ept-violation",
   [Outcome.EptMisconfiguration]: "ept-misconfiguration",
+  [Outcome.NestedPageFault]: "nested-page-fault",
+  [Outcome.PmlFull]: "pml-full",
   [Outcome.Missing]: "missing",
 };
 
@@ -127,5 +143,5 @@ const FAILURE_KINDS: Readonly<Record<number, BatchFailure["kind"]>> = {
 export function failureOf(result: bigint): BatchFailure | null {
   if ((result & BATCH_FAILED) === 0n) return null;
   const kind = FAILURE_KINDS[Number(result & 0xffn)] ?? "other";
-  return { kind, error: Number((result >> 16n) & 0xffff_ffffn) };
+  return { kind, error: Number((result & ~BATCH_FAILED) >> 16n) };
 }

@@ -70,6 +70,16 @@ export type WritableRegisterName = Exclude<RegisterName, "eptp">;
 /** What became of a register write: #GP(0) is the guest's affair, `unsupported` a mode this processor lacks. */
 export type RegisterResult = { readonly kind: "ok" | "general-protection" | "unsupported" };
 
+/** Kinds of INVPCID, in the order of their numbers. */
+export type InvpcidKind = "address" | "context" | "all-and-global" | "all";
+
+const INVPCID: Readonly<Record<InvpcidKind, bigint>> = {
+  address: 0n,
+  context: 1n,
+  "all-and-global": 2n,
+  all: 3n,
+};
+
 /** A cached-translation summary of a vCPU. */
 export interface TlbInfo {
   readonly entries: number;
@@ -271,9 +281,7 @@ export class Vcpu {
         hint: "Change the memslots instead; KVM loads its root itself.",
       });
     }
-    const result = this.#state.calls.registerWrite(this.index, register, bits);
-    if (result === RegisterWrite.Ok) return { kind: "ok" };
-    return { kind: result === RegisterWrite.Unsupported ? "unsupported" : "general-protection" };
+    return registerResult(this.#state.calls.registerWrite(this.index, register, bits));
   }
 
   /** Turns on 4-level paging with these tables: CR4.PAE, EFER.LME and NXE, CR3, CR0.PG and WP; CPL 0. */
@@ -307,9 +315,25 @@ export class Vcpu {
 
   // --- TLB and control.
 
-  /** INVLPG. */
-  invlpg(gva: GvaLike): void {
-    this.#state.calls.invlpg(this.index, toGva(gva));
+  /** INVLPG: #GP(0) at a CPL other than 0. */
+  invlpg(gva: GvaLike): RegisterResult {
+    return registerResult(this.#state.calls.invlpg(this.index, toGva(gva)));
+  }
+
+  /**
+   * INVPCID (SDM vol. 2A): "address" drops what is cached of `gva` for `pcid`, "context" all of `pcid`, "all" everything but
+   * global translations, "all-and-global" those too. #GP(0) at a CPL other than 0; for a PCID above FFFH, or other than 0
+   * while CR4.PCIDE is clear ("address" and "context"); for a `gva` that is not canonical ("address").
+   */
+  invpcid(
+    kind: InvpcidKind,
+    operand: { readonly pcid?: bigint | number; readonly gva?: GvaLike } = {},
+  ): RegisterResult {
+    const type = choice("kind of INVPCID", INVPCID, kind);
+    checkOptions("operand of invpcid", operand, ["pcid", "gva"]);
+    const pcid = unsignedValue(operand.pcid ?? 0n, 64);
+    const gva = toGva(operand.gva ?? 0n);
+    return registerResult(this.#state.calls.invpcid(this.index, type, pcid, gva));
   }
 
   /** Empties the TLB, or all of it but global entries. */
@@ -589,6 +613,12 @@ export class Vcpu {
     }
     return used;
   }
+}
+
+/** What the core answered to an instruction that loads a register or invalidates. */
+function registerResult(status: number): RegisterResult {
+  if (status === RegisterWrite.Ok) return { kind: "ok" };
+  return { kind: status === RegisterWrite.Unsupported ? "unsupported" : "general-protection" };
 }
 
 /** What a read-modify-write leaves. */

@@ -3,6 +3,7 @@
  * the operating system at its first use, ten times what is to be measured: here it is paid before.
  */
 
+import { compileModule } from "../core/module.js";
 import { Machine, newMemory } from "../machine/machine.js";
 import type { MachineOptions } from "../machine/options.js";
 
@@ -10,7 +11,7 @@ const OS_PAGE = 4096;
 
 /** Memory for one machine at a time. */
 export class Arena {
-  readonly #memory = newMemory();
+  readonly #memory = newMemory(compileModule("release"));
   /** Bytes from 0 that machines may have written to. */
   #used = 0;
 

@@ -5,6 +5,7 @@ import { faultMetadata, faultTranslations, mapUse, referenceVsInvalidation } fro
 import { faultVsDontneed } from "./fault-vs-dontneed.js";
 import { faultVsSlotDelete } from "./fault-vs-slot-delete.js";
 import { faultsSideBySide } from "./faults-side-by-side.js";
+import { flushVsStructures } from "./architectural-tlb.js";
 import { flushVsGuest } from "./flush-vs-guest.js";
 import { gupVsReuse } from "./gup-vs-reuse.js";
 import { hugeLeafOverTable } from "./huge-leaf-over-table.js";
@@ -55,6 +56,7 @@ export const SCENARIOS: readonly Scenario[] = (
     faultVsSlotDelete,
     faultsSideBySide,
     flushVsGuest,
+    flushVsStructures,
     gupVsReuse,
     hugeLeafOverTable,
     lookupVsSlotDelete,

@@ -49,8 +49,14 @@ describe("the tarball", () => {
       "dist/index.d.ts",
       "dist/workers/index.js",
       "build/release.wasm",
+      "build/embed.wasm",
       "build/lab.wasm",
+      "dist/walker/index.js",
+      "dist/inline/index.js",
+      "examples/walk-raw.mjs",
+      "examples/walker-page/index.html",
       "dist/verify/index.js",
+      "dist/report/index.js",
       "dist/verify/worker.js",
       "build/lab-explore.wasm",
       "build/lab-explore.sites.json",
@@ -112,6 +118,21 @@ describe("installed", () => {
     expect((await node("graph.mjs")).stdout).toContain("clean 0");
   });
 
+  test("the words and pictures of a walk need nothing of Node, and their example draws a page", async () => {
+    await writeFile(
+      join(folder, "report.mjs"),
+      `import { register } from "node:module";
+       const hooks = "data:text/javascript," + encodeURIComponent(
+         "export async function resolve(s, c, n) { if (!/^(\\.|guestmmu|file:)/.test(s)) throw new Error('reaches ' + s); return n(s, c); }");
+       register(hooks);
+       console.log(typeof (await import("guestmmu/report")).walkPage);`,
+    );
+    expect((await node("report.mjs")).stdout.trim()).toBe("function");
+    const { stdout } = await node("node_modules/guestmmu/examples/walk-page.mjs", join(folder, "walk.html"));
+    expect(stdout).toMatch(/raises #PF with error code 0x3 \(P, W\/R\), because the page is read-only/);
+    expect(await readFile(join(folder, "walk.html"), "utf8")).toMatch(/^<!doctype html>[^]*<\/html>\n$/);
+  });
+
   test("images are opened from files, and from bytes without Node", async () => {
     await writeFile(join(folder, "memory.raw"), new Uint8Array(8192).fill(7));
     await writeFile(
@@ -158,13 +179,60 @@ describe("installed", () => {
       join(folder, "assets.mjs"),
       `import { readFile } from "node:fs/promises";
        import * as worker from "guestmmu/worker";
-       for (const name of ["release", "lab"]) {
+       for (const name of ["release", "embed", "lab"]) {
          const bytes = await readFile(new URL(import.meta.resolve("guestmmu/wasm/" + name + ".wasm")));
          if (!WebAssembly.validate(bytes)) throw new Error(name + " is not valid");
        }
        console.log("exports", Object.keys(worker).length > 0);`,
     );
     expect((await node("assets.mjs")).stdout).toContain("exports true");
+  });
+
+  test("a walker walks: by the package's module, by the inlined one, by bytes, by address and by itself", async () => {
+    await writeFile(
+      join(folder, "walker.mjs"),
+      `import { readFile } from "node:fs/promises";
+       import { PageWalker as Own, registersOf } from "guestmmu";
+       import { PageWalker } from "guestmmu/walker";
+       import { PageWalker as Inline, inlineBytes, inlineModule } from "guestmmu/inline";
+       const words = new BigUint64Array(512 * 3);
+       words[512] = 0x2007n;
+       words[2 * 512 + 1] = 0x4000_0087n;
+       const memory = new Uint8Array(words.buffer);
+       const url = new URL(import.meta.resolve("guestmmu/wasm/embed.wasm"));
+       const found = [undefined, "release", inlineModule(), inlineBytes(), url, await readFile(url)].map((module) =>
+         PageWalker.create(memory, { cr3: 0x1000n }, module && { module }).translate(0x4000_1234n));
+       const opened = await PageWalker.open(memory, { cr3: 0x1000n }, { module: url });
+       console.log(new Set([...found, opened.translate(0x4000_1234n)]).size, found[0].toString(16));
+       console.log(Own === PageWalker, Inline === PageWalker, typeof registersOf);`,
+    );
+    expect((await node("walker.mjs")).stdout).toBe("1 40001234\ntrue true function\n");
+    await writeFile(
+      join(folder, "walker.mts"),
+      `import { PageWalker, type Gva, type Hpa, type Gpa, type PhysicalMemory } from "guestmmu/inline";
+       const memory: PhysicalMemory = { readPage: (pfn, target) => pfn < 2 && target.fill(0).length > 0 };
+       const walker = PageWalker.create(memory, { cr3: 0x1000n, nested: { kind: "ept", eptp: 0x1en } });
+       const at: Hpa | null = walker.translate(0x1000n);
+       for await (const row of walker.mappings({ fold: "rights" })) {
+         const from: Gva = row.gva;
+         const to: Gpa = row.gpa;
+         // @ts-expect-error guest-physical is not host-physical
+         const wrong: Hpa = row.gpa;
+         walker.walk(from, { access: "fetch", cpl: 3 });
+         // @ts-expect-error a host-physical address cannot be walked
+         if (at) walker.walk(at);
+         void [to, wrong];
+       }`,
+    );
+    await compile("walker.mts", "es2023,dom", "--target", "es2022");
+    await compile(
+      "walker.mts",
+      "es2023",
+      "--types",
+      "node",
+      "--typeRoots",
+      join(root, "node_modules/@types"),
+    );
   });
 
   test("the explorer explores, and its examples are typed", async () => {

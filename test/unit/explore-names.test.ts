@@ -55,7 +55,7 @@ describe("names of addresses", () => {
     [VCPU1 + layout.CPU_CR3, "vcpu1.cpu.cr3"],
     [VCPU1 + layout.CPU_CR3 + 4, "vcpu1.cpu.cr3+0x4"],
     [VCPU1 + layout.ACTOR_STATS + 8 * layout.Stat.Faults, "vcpu1.stats.Faults"],
-    [VCPU1 + layout.ACTOR_STATS + 8 * 63, "vcpu1.stats.63"],
+    [VCPU1 + layout.ACTOR_STATS + 8 * 55, "vcpu1.stats.55"],
     [VCPU1 + layout.WALK_GPA, "vcpu1.walk.gpa"],
     [VCPU1 + layout.WALK_STEPS + 16, "vcpu1.walk.step[1].entry"],
     [HOST0 + layout.POOL_READY_COUNT, "host0.pool.readyCount"],

@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { ABI_VERSION, HEADER_BASE, MACHINE_SIZE_MAX } from "../../src/core/layout.generated.js";
+import {
+  ABI_VERSION,
+  HEADER_BASE,
+  MACHINE_SIZE_MAX,
+  MM_BASE,
+  MM_MMAP_LOCK,
+} from "../../src/core/layout.generated.js";
 import { compileModule } from "../../src/core/module.js";
-import { Machine, MACHINE_LIMITS, RULES, type MachineOptions } from "../../src/index.js";
+import { Machine, MACHINE_LIMITS, RULES, type Hva, type MachineOptions } from "../../src/index.js";
 import {
   closeBooks,
   expectBalanced,
@@ -57,7 +63,7 @@ describe("a machine", () => {
       hostThreads: 2,
       slots: 5,
       vmas: 7,
-      tlb: { entries: 2, largeEntries: 1, walkCacheEntries: 4 },
+      tlb: { entries: 2, largeEntries: 1, walkCacheEntries: 4, structureEntries: 8 },
       batchSize: 8192,
       windows: 3,
       files: 2,
@@ -88,6 +94,7 @@ describe("a machine", () => {
     ).toBe("architectural");
     refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "architectural" }));
     refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlbMode: "lazy" as never }));
+    refused("CONFIG_INVALID", () => Machine.create({ frames: 64, tlb: { structureEntries: 8 } }));
   });
 
   test("takes host memory in bytes", () => {
@@ -278,6 +285,41 @@ describe("a memory of the embedder's", () => {
   const bigMachine = { frames: 1_000_000, batchSize: 1 << 24, vcpus: 64 };
 });
 
+describe("the embed module", () => {
+  test("makes the same machine on memory that is not shared", () => {
+    const { machine, vcpu, tables } = machineInLongMode({ module: "embed", files: 4, vcpus: 2 });
+    expect(machine.memory.buffer).toBeInstanceOf(ArrayBuffer);
+    tables.map({ gva: 0x40_0000, gpa: 4 * MIB, length: 64 * PAGE });
+    for (let i = 0; i < 64; i++) expect(vcpu.write(0x40_0000 + i * PAGE, BigInt(i) + 1n).kind).toBe("ok");
+    expect(vcpu.add(0x40_0000, 41n)).toEqual({ kind: "ok", value: 1n });
+    machine.mm.madviseDontneed((machine.memslots.list()[0]!.hva + (4n << 20n)) as Hva, 32 * PAGE);
+    expect(vcpu.read(0x40_0000)).toEqual({ kind: "ok", value: 0n });
+    expect(vcpu.read(0x40_0000 + 63 * PAGE)).toEqual({ kind: "ok", value: 64n });
+    machine.memslots.delete(machine.memslots.list()[0]!.id);
+    expect(vcpu.read(0x40_0000).kind).toBe("mmio");
+    machine.unloadGuest();
+    const copy = Machine.restore(machine.save(), { module: "release" });
+    expect(copy.memory.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expectBalanced(machine);
+  });
+
+  test("has no shared memory, and the others have no other", () => {
+    refused("CONFIG_INVALID", () => Machine.create({ module: "embed", memory: shared(1) }));
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+    const machine = Machine.create({ module: "embed", frames: 64, memory });
+    expect(Machine.attach(memory, "embed").configuration).toEqual(machine.configuration);
+    refused("MEMORY_NOT_SHARED", () => Machine.attach(memory, "release"));
+  });
+
+  test("traps where it would have to wait", () => {
+    const { machine } = machineWithSlot({ module: "embed" });
+    // mmap_lock, held by somebody who is not there.
+    new DataView(machine.memory.buffer).setUint32(MM_BASE + MM_MMAP_LOCK, 99, true);
+    expect(refused("CORE_TRAP", () => machine.mm.mmap(PAGE)).message).toContain("WouldWait");
+    machine.dispose();
+  });
+});
+
 describe("attach", () => {
   test("sees and drives the same machine", () => {
     const { machine, vcpu } = machineWithSlot({ vcpus: 2, hostThreads: 2 });
@@ -360,7 +402,9 @@ test("the library entry imports neither Piscina nor commander, and nothing of th
   const follow = (url: URL): void => {
     if (seen.has(url.href)) return;
     seen.add(url.href);
-    for (const [, from] of readFileSync(url, "utf8").matchAll(/(?:from|(?<!typeof )import\()\s*"([^"]+)"/g)) {
+    for (const [, from] of readFileSync(url, "utf8").matchAll(
+      /(?:(?<=[}\w*]\s)from|(?<!typeof )import\()\s*"([^"]+)"/g,
+    )) {
       if (from!.startsWith(".")) follow(new URL(from!.replace(/\.js$/, ".ts"), url));
       else packages.add(from!);
     }

@@ -191,6 +191,7 @@ describe("faults of a guest", () => {
       hpa: 3n,
       errorCode: 0,
       qualification: 0,
+      exitInfo1: 0n,
       access: "read",
       size: 1,
       target: "data",
@@ -198,6 +199,7 @@ describe("faults of a guest", () => {
     const kinds = [
       ...["page-fault", "general-protection", "stack-fault", "alignment-check", "mmio", "host-fault"],
       ...["ept-violation", "ept-misconfiguration", "missing", "interrupted"],
+      ...["nested-page-fault", "pml-full"],
     ];
     const words = kinds.map((kind) => describeFault({ ...at, kind } as never));
     expect(new Set(words).size).toBe(kinds.length);

@@ -58,3 +58,12 @@ test("no function but the set-up of a workload divides 64-bit numbers", async ()
 test("no function calls through a table", async () => {
   expect(await readFile("build/release.wat", "utf8")).not.toContain("call_indirect");
 });
+
+test("docs/paging.md names tests that exist", async () => {
+  const page = await readFile("docs/paging.md", "utf8");
+  const named = [...page.matchAll(/`(test\/[\w./-]+\.test\.ts)`/g)].map(([, path]) => path!);
+  expect(named.length).toBeGreaterThan(15);
+  const missing: string[] = [];
+  for (const path of named) if (!(await readFile(path, "utf8").catch(() => ""))) missing.push(path);
+  expect(missing).toEqual([]);
+});

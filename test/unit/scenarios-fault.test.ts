@@ -6,6 +6,7 @@ import { type Scenario } from "../../src/explore/scenario.js";
 import { faultVsDontneed } from "../../src/scenarios/fault-vs-dontneed.js";
 import { faultVsSlotDelete } from "../../src/scenarios/fault-vs-slot-delete.js";
 import { faultsSideBySide } from "../../src/scenarios/faults-side-by-side.js";
+import { flushVsStructures } from "../../src/scenarios/architectural-tlb.js";
 import { flushVsGuest } from "../../src/scenarios/flush-vs-guest.js";
 import { gupVsReuse } from "../../src/scenarios/gup-vs-reuse.js";
 import { SCENARIOS } from "../../src/scenarios/index.js";
@@ -43,6 +44,7 @@ const HOLDING: readonly (readonly [scenario: object, outcomes: string, profiles:
     [faultVsSlotDelete, "done", ALL],
     [faultsSideBySide, "dirty", ALL],
     [flushVsGuest, "done", ALL],
+    [flushVsStructures, "done", ["v6.13"]],
     [gupVsReuse, "held | nothing", ALL],
     [lookupVsSlotDelete, "found | mmio | retry", ALL],
     [prefetchVsDontneed, "done", ALL],

@@ -3,84 +3,10 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import * as layout from "../../src/core/layout.generated.js";
 import { CoreInstance } from "../core-instance.js";
+import { EPT_PAGE, EPT_TABLE, GPA, GUEST, GVA, Nested } from "../ept-machine.js";
 
 const { Access, Flush, Outcome, Register } = layout;
-const GUEST = layout.PTE_P | layout.PTE_RW | layout.PTE_US | layout.PTE_A | layout.PTE_D;
 const RWX = layout.EPT_RWX;
-const EPT_TABLE = RWX | layout.EPT_A;
-const EPT_PAGE = RWX | layout.EPT_MEMTYPE_WB | layout.EPT_A | layout.EPT_D;
-const GVA = 0x0000_7f12_4000_0000n;
-/** Guest-physical addresses begin here, and mean nothing as host-physical ones. */
-const GPA = 0x12_3400_0000n;
-
-/** A guest of four table pages and one page, each mapped by EPT to a frame of its own. */
-class Nested {
-  readonly machine: CoreInstance;
-  private next = 1n;
-  ept: bigint;
-  readonly tables: bigint[] = [];
-  readonly page: bigint;
-
-  constructor(flags: bigint, walkCacheEntries: number) {
-    const machine = (this.machine = new CoreInstance({ frameCount: 1024, walkCacheEntries }));
-    this.ept = this.frame();
-    machine.set(Register.Efer, layout.EFER_LME | layout.EFER_NXE);
-    machine.set(Register.Cr4, layout.CR4_PAE);
-    machine.set(Register.Cr0, layout.CR0_PE | layout.CR0_PG | layout.CR0_WP);
-    machine.set(Register.Cr3, GPA);
-    machine.set(Register.Eptp, this.ept | layout.EPTP_WB_4LEVEL | flags);
-    for (let i = 0n; i < 4n; i++) {
-      const hpa = this.frame();
-      this.tables.push(hpa);
-      this.mapEpt(GPA + (i << 12n), hpa | EPT_PAGE);
-    }
-    this.page = this.frame();
-    this.mapEpt(GPA + 0x4000n, this.page | EPT_PAGE);
-    for (let level = 4; level >= 1; level--) this.setGuest(level, (GPA + (BigInt(5 - level) << 12n)) | GUEST);
-  }
-  frame(): bigint {
-    return this.next++ << 12n;
-  }
-  mapEpt(gpa: bigint, entry: bigint, level = 1): void {
-    let table = this.ept;
-    for (let l = 4; l > level; l--) {
-      const at = table + 8n * ((gpa >> BigInt(3 + 9 * l)) & 0x1ffn);
-      if (this.machine.readPhysical(at) === 0n) this.machine.writePhysical(at, this.frame() | EPT_TABLE);
-      table = this.machine.readPhysical(at) & layout.PTE_ADDRESS;
-    }
-    this.machine.writePhysical(table + 8n * ((gpa >> BigInt(3 + 9 * level)) & 0x1ffn), entry);
-  }
-  eptLeaf(gpa: bigint): bigint {
-    let table = this.ept;
-    for (let l = 4; l > 1; l--) {
-      table =
-        this.machine.readPhysical(table + 8n * ((gpa >> BigInt(3 + 9 * l)) & 0x1ffn)) & layout.PTE_ADDRESS;
-    }
-    return this.machine.readPhysical(table + 8n * ((gpa >> 12n) & 0x1ffn));
-  }
-  private guestAt(level: number): bigint {
-    return this.tables[4 - level]! + 8n * ((GVA >> BigInt(3 + 9 * level)) & 0x1ffn);
-  }
-  setGuest(level: number, entry: bigint): void {
-    this.machine.writePhysical(this.guestAt(level), entry);
-  }
-  guest(level: number): bigint {
-    return this.machine.readPhysical(this.guestAt(level));
-  }
-  /** Through TLB and walk; null if it failed. */
-  access(access: number = Access.Read): bigint | null {
-    const host = this.machine.core.tlbAccess(0, GVA + 8n, access) >>> 0;
-    return host ? BigInt(host - this.machine.frame(0n)) : null;
-  }
-  probe(access: number): boolean {
-    return this.machine.core.tlbProbe(0, GVA, access) !== 0;
-  }
-  exit(access: number): { outcome: number; gpa: bigint; error: number } {
-    expect(this.access(access)).toBe(null);
-    const { outcome, gpa, error } = this.machine.walk();
-    return { outcome, gpa, error };
-  }
-}
 
 let vm: Nested;
 beforeEach(() => {

@@ -1,0 +1,220 @@
+/**
+ * Page tables looked at without walking them: is this page one, do those below it make sense, what do they map? For the
+ * search for roots, which has to doubt every page; translations are `PageWalker`'s.
+ *
+ * Entries are taken as two words of 32 bits, since millions are looked at. The format is SDM vol. 3A 4.5, which the nested
+ * tables of AMD share.
+ */
+
+import { PTE_1G_RESERVED, PTE_2M_RESERVED, PTE_P, PTE_PS, PTE_RW } from "../core/layout.generated.js";
+import { type PhysicalMemory } from "../images/types.js";
+
+const P = Number(PTE_P);
+const RW = Number(PTE_RW);
+const PS = Number(PTE_PS);
+const RESERVED_1G = Number(PTE_1G_RESERVED);
+const RESERVED_2M = Number(PTE_2M_RESERVED);
+/** Address bits 51:32 in the upper word of an entry. */
+const HIGH_ADDRESS = 0xfffff;
+const ENTRIES = 512;
+const PAGE_BYTES = 4096;
+
+/** Pages are kept, the least recently read first out: 16 MiB. */
+const KEPT_PAGES = 4096;
+
+/** No machine that Linux runs on has memory or devices beyond 2^46; random bits do. */
+const PLAUSIBLE_PFN_END = 2 ** (46 - 12);
+
+/** The pfn that an entry points to, below 2^40. */
+export function pfnOfEntry(low: number, high: number): number {
+  return (low >>> 12) + (high & HIGH_ADDRESS) * 2 ** 20;
+}
+
+/** True if an entry of `level` that is present maps a page, and does not refer to a table. */
+export function isLeaf(low: number, level: number): boolean {
+  return level === 1 || ((low & PS) !== 0 && level <= 3);
+}
+
+/**
+ * Counts the present entries of what may be a top-level table: none has PS, all others are zero, and all point below
+ * `endPfn`. -1 if it is none.
+ */
+export function topLevelEntries(words: Uint32Array, at: number, endPfn: number): number {
+  let present = 0;
+  for (let i = at; i < at + 2 * ENTRIES; i += 2) {
+    const low = words[i]!;
+    const high = words[i + 1]!;
+    if ((low | high) === 0) continue;
+    if ((low & P) === 0 || (low & PS) !== 0 || pfnOfEntry(low, high) >= endPfn) return -1;
+    present++;
+  }
+  return present;
+}
+
+/** What was found below a table. */
+export interface TableVerdict {
+  /** Present entries looked at. */
+  readonly entries: number;
+  /** Those that no kernel writes: PS where it is reserved, misaligned large pages, addresses beyond 2^46. */
+  readonly implausible: number;
+  /** Entries that refer to tables, and how many of those tables the memory does not hold. */
+  readonly tables: number;
+  readonly missing: number;
+  readonly leaves: number;
+}
+
+/** Entries that a table refers to whose tables are looked at, spread evenly: with five levels at most 5,000 tables. */
+const SAMPLED_CHILDREN = 8;
+
+const NOTHING: TableVerdict = { entries: 0, implausible: 0, tables: 0, missing: 0, leaves: 0 };
+
+/** A page mapped by a table, as far as a search for frames needs it. */
+export interface MappedFrames {
+  readonly pfn: number;
+  /** In pages of 4 KiB: 1, 512 or 262,144. */
+  readonly pages: number;
+  /** Virtual address, without its sign extension. */
+  readonly offset: bigint;
+}
+
+/** Reads tables, keeps those read last, and remembers what it has found below them. */
+export class Tables {
+  readonly #memory: PhysicalMemory;
+  readonly #kept = new Map<number, Uint32Array>();
+  readonly #verdicts = new Map<number, TableVerdict>();
+
+  constructor(memory: PhysicalMemory) {
+    this.#memory = memory;
+  }
+
+  /** The page as 1024 words; null if the memory does not hold it. Not to be written, nor kept. */
+  page(pfn: number): Uint32Array | null {
+    let words = this.#kept.get(pfn);
+    if (words !== undefined) {
+      // Moved to the end: the order of a Map is that of use then.
+      this.#kept.delete(pfn);
+      this.#kept.set(pfn, words);
+      return words;
+    }
+    const bytes = new Uint8Array(PAGE_BYTES);
+    if (!this.#memory.readPage(pfn, bytes)) return null;
+    words = new Uint32Array(bytes.buffer);
+    if (this.#kept.size >= KEPT_PAGES) this.#kept.delete(this.#kept.keys().next().value!);
+    this.#kept.set(pfn, words);
+    return words;
+  }
+
+  /** Looks at the table and at a sample of those below it. Tables that refer to each other end where the levels do. */
+  check(pfn: number, level: number): TableVerdict {
+    const key = pfn * 8 + level;
+    const known = this.#verdicts.get(key);
+    if (known !== undefined) return known;
+    const words = this.page(pfn);
+    if (words === null) return NOTHING;
+    const sum = { ...NOTHING };
+    const children: number[] = [];
+    for (let i = 0; i < 2 * ENTRIES; i += 2) {
+      const low = words[i]!;
+      if ((low & P) === 0) continue;
+      const child = pfnOfEntry(low, words[i + 1]!);
+      sum.entries++;
+      if (isImplausible(low, child, level)) sum.implausible++;
+      else if (isLeaf(low, level)) sum.leaves++;
+      else children.push(child);
+    }
+    sum.tables = children.length;
+    for (const child of sampleOf(children)) {
+      if (this.page(child) === null) {
+        sum.missing++;
+        continue;
+      }
+      const below = this.check(child, level - 1);
+      for (const name of Object.keys(sum) as (keyof TableVerdict)[]) sum[name] += below[name];
+    }
+    this.#verdicts.set(key, sum);
+    return sum;
+  }
+
+  /**
+   * Pages of all tables below a root, by their pfn, without page tables' own contents: those of level 1 are known from the
+   * entries that refer to them. Ends after `limit` tables read.
+   */
+  tablesBelow(pfn: number, levels: number, limit: number): ReadonlySet<number> {
+    const found = new Set<number>();
+    this.#descend([[pfn, levels]], limit, (child, level) => {
+      found.add(child);
+      return level >= 2;
+    });
+    return found;
+  }
+
+  /**
+   * What the entries `from` to `to` of a root map writable, each table taken once, however often it is referred to. Ends
+   * after `limit` tables read.
+   */
+  writableFrames(
+    pfn: number,
+    levels: number,
+    from: number,
+    to: number,
+    limit: number,
+  ): readonly MappedFrames[] {
+    const frames: MappedFrames[] = [];
+    const seen = new Set<number>();
+    let left = limit;
+    const visit = (table: number, level: number, base: bigint, first: number, end: number): void => {
+      const words = this.page(table);
+      if (words === null || left-- <= 0) return;
+      for (let slot = first; slot < end; slot++) {
+        const low = words[2 * slot]!;
+        if ((low & (P | RW)) !== (P | RW)) continue;
+        const child = pfnOfEntry(low, words[2 * slot + 1]!);
+        const offset = base | (BigInt(slot) << BigInt(12 + 9 * (level - 1)));
+        if (isImplausible(low, child, level)) continue;
+        if (isLeaf(low, level)) {
+          const pages = 512 ** (level - 1);
+          frames.push({ pfn: child - (child % pages), pages, offset });
+        } else if (!seen.has(child * 8 + level)) {
+          seen.add(child * 8 + level);
+          visit(child, level - 1, offset, 0, ENTRIES);
+        }
+      }
+    };
+    visit(pfn, levels, 0n, from, to);
+    return frames;
+  }
+
+  /** Visits the tables below; `enter` says whether to go into one. */
+  #descend(start: [number, number][], limit: number, enter: (pfn: number, level: number) => boolean): void {
+    const queue = start;
+    const seen = new Set<number>();
+    for (let at = 0; at < queue.length && at < limit; at++) {
+      const [pfn, level] = queue[at]!;
+      const words = this.page(pfn);
+      if (words === null) continue;
+      for (let i = 0; i < 2 * ENTRIES; i += 2) {
+        const low = words[i]!;
+        if ((low & P) === 0 || isLeaf(low, level)) continue;
+        const child = pfnOfEntry(low, words[i + 1]!);
+        const key = child * 8 + level;
+        if (seen.has(key) || isImplausible(low, child, level)) continue;
+        seen.add(key);
+        if (enter(child, level - 1)) queue.push([child, level - 1]);
+      }
+    }
+  }
+}
+
+function isImplausible(low: number, pfn: number, level: number): boolean {
+  if (pfn >= PLAUSIBLE_PFN_END) return true;
+  if ((low & PS) === 0 || level === 1) return false;
+  return level >= 4 || (low & (level === 3 ? RESERVED_1G : RESERVED_2M)) !== 0;
+}
+
+/** Up to `SAMPLED_CHILDREN` different ones, the first and the last among them. */
+function sampleOf(pfns: readonly number[]): readonly number[] {
+  const different = [...new Set(pfns)];
+  if (different.length <= SAMPLED_CHILDREN) return different;
+  const step = (different.length - 1) / (SAMPLED_CHILDREN - 1);
+  return Array.from({ length: SAMPLED_CHILDREN }, (_, i) => different[Math.round(i * step)]!);
+}
