@@ -29,7 +29,7 @@ export interface SegmentColumns {
   readonly positions: Float64Array;
 }
 
-/** Disjoint pieces in ascending order, in columns: a dump may have a million of them. */
+/** Disjoint pieces in ascending order, in columns: the index of a flattened dump may have a million of them. */
 export class SegmentMap {
   private readonly starts: Float64Array;
   private readonly ends: Float64Array;
