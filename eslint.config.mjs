@@ -91,6 +91,11 @@ export default tseslint.config(
     "the walker is for any embedder: it knows memory by pages, not files",
   ),
   layer(
+    "src/inline/**",
+    "\\.\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify|images)/|piscina|commander",
+    "the inlined walker is the walker",
+  ),
+  layer(
     "src/core/**",
     "\\.\\./(machine|walker|workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/",
     "core knows only the module",
