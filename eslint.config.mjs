@@ -47,6 +47,10 @@ export default tseslint.config(
     },
   },
   {
+    files: ["examples/walker-page/**"],
+    languageOptions: { globals: { document: "readonly", FormData: "readonly" } },
+  },
+  {
     files: ["assembly/**/*.ts", "test/assembly/*.ts"],
     rules: {
       // AssemblyScript: == is the only equality of numbers, types are wasm's, and unmanaged classes are layouts.
