@@ -8,6 +8,10 @@ const layer = (from, patterns, message) => ({
   rules: { "no-restricted-imports": ["error", { patterns: [{ regex: patterns, message }] }] },
 });
 
+const IMAGES_LAYER =
+  "\\.\\./(core|machine|workers|measure|report|cli|trace|explore|invariants|scenarios|verify|walker|inspect)/" +
+  "|piscina|commander";
+
 export default tseslint.config(
   { ignores: ["build/", "dist/", "node_modules/", "**/*.generated.ts"] },
   js.configs.recommended,
@@ -104,7 +108,7 @@ export default tseslint.config(
   layer(
     "src/explore/**",
     "\\.\\./(workers|measure|report|cli|trace|scenarios|verify)/|piscina|commander",
-    "explore knows the machine and the checkers, not the scenarios, and runs in one thread",
+    "explore knows the machine and the checkers, not the scenarios, and starts no thread",
   ),
   layer(
     "src/scenarios/**",
@@ -113,15 +117,22 @@ export default tseslint.config(
   ),
   layer(
     "src/report/**",
-    "\\.\\./(core|machine|workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
-      "|explore/(?!(trace|words|names)\\.js)",
-    "report renders and computes what it is given: it knows errors, and the words for an execution",
+    "\\.\\./(workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
+      "|explore/(?!(trace|words|names)\\.js)|core/(?!layout\\.generated\\.js)" +
+      "|machine/(?!(access-result|address|arguments|translation)\\.js)",
+    "report renders and computes what it is given: it knows errors, bits, walks, and the words for an execution",
   ),
   layer(
     "src/trace/**",
     "\\.\\./(core|machine|workers|measure|report|cli|explore|invariants|scenarios|verify)/|piscina|commander",
     "trace reads files: it knows only errors",
   ),
+  layer(
+    "src/images/**",
+    IMAGES_LAYER + "|^node:",
+    "images reads bytes, in browsers too: it knows only errors, and files in open.ts",
+  ),
+  layer("src/images/{open,file,unpack}.ts", IMAGES_LAYER, "images reads files: it knows only errors"),
   layer(
     "src/measure/**",
     "\\.\\./(cli|explore|invariants|scenarios|verify)/|commander",

@@ -3,6 +3,7 @@
 // u64; the version is `ABI_VERSION` in layout/header.ts.
 export * from "./abi/machine";
 export * from "./abi/cpu";
+export * from "./abi/case";
 export * from "./abi/host";
 export * from "./abi/file";
 export * from "./abi/maps";

@@ -57,6 +57,14 @@ export const ERROR_SENTENCES = {
   TRACE_EMPTY: "The trace has no accesses.",
   /** A compressed trace that ends before its own end mark. */
   TRACE_TRUNCATED: "The compressed trace ends too early.",
+  /** A memory image that cannot be opened or read, or whose compressed data are damaged. */
+  IMAGE_UNREADABLE: "The memory image cannot be read.",
+  /** A memory image with a header or a record that no writer of its format makes. */
+  IMAGE_INVALID: "The memory image is malformed.",
+  /** A memory image that ends before its headers, or its compressed data, do. */
+  IMAGE_TRUNCATED: "The memory image ends too early.",
+  /** A compressed memory image that unpacks to more than the limit. */
+  IMAGE_TOO_LARGE: "The memory image unpacks to more than the limit.",
 } as const;
 
 /** Names the kind of a failure; stable, for programs. */

@@ -62,6 +62,8 @@ export const ABI = {
   windowFind: signature(["u64"], "u32"),
   windowClear: signature([], "void"),
   measureWalk: signature(["u32", "u32", "bool", "u64", "u32", "u32", "u64"], "u64"),
+  // case
+  runCases: signature(["u32", "u32"], "u32"),
   // host
   hostMmap: signature(["u32", "u64", "u64", "u32", "u32"], "u64"),
   hostMunmap: signature(["u32", "u64", "u64"], "u32"),
