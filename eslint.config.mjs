@@ -122,7 +122,7 @@ export default tseslint.config(
   layer(
     "src/explore/**",
     "\\.\\./(workers|measure|report|cli|trace|scenarios|verify)/|piscina|commander",
-    "explore knows the machine and the checkers, not the scenarios, and runs in one thread",
+    "explore knows the machine and the checkers, not the scenarios, and starts no thread",
   ),
   layer(
     "src/scenarios/**",
@@ -131,9 +131,10 @@ export default tseslint.config(
   ),
   layer(
     "src/report/**",
-    "\\.\\./(core|machine|workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
-      "|explore/(?!(trace|words|names)\\.js)",
-    "report renders and computes what it is given: it knows errors, and the words for an execution",
+    "\\.\\./(workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
+      "|explore/(?!(trace|words|names)\\.js)|core/(?!layout\\.generated\\.js)" +
+      "|machine/(?!(access-result|address|arguments|translation)\\.js)",
+    "report renders and computes what it is given: it knows errors, bits, walks, and the words for an execution",
   ),
   layer(
     "src/trace/**",

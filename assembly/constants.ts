@@ -32,6 +32,7 @@ export * from "./layout/tlb";
 export * from "./layout/structures";
 export * from "./layout/walkcache";
 export * from "./layout/window";
+export * from "./layout/case";
 export * from "./layout/offsets";
 export { AttachResult, MACHINE_SIZE_MAX, PAGE_SHIFT, PAGE_SIZE } from "./layout/map";
 export { Rule, RULE_COUNT } from "./rules";

@@ -4,6 +4,7 @@
 export * from "./abi/machine";
 export * from "./abi/cpu";
 export * from "./abi/walk";
+export * from "./abi/case";
 export * from "./abi/host";
 export * from "./abi/file";
 export * from "./abi/maps";

@@ -4,7 +4,7 @@ import { readFile, readdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 const root = new URL("..", import.meta.url);
-const ORDER = ["machine", "kvm", "vcpu", "users", "host", "maps", "cpu", "walk", "drive", "lab"];
+const ORDER = ["machine", "kvm", "vcpu", "users", "host", "maps", "cpu", "walk", "case", "drive", "lab"];
 
 const INTRODUCTION = `# The ABI of the modules
 

@@ -98,6 +98,12 @@ export {
   type WalkStep,
 } from "./machine/translation.js";
 export {
+  type InstructionResult,
+  type NestedPaging,
+  type Processor,
+  type ProcessorRegister,
+} from "./machine/processor.js";
+export {
   ACCESS_RECORD_SIZE,
   encodeAccess,
   encodeValueAccess,

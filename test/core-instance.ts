@@ -63,6 +63,7 @@ export interface CpuExports {
   registerRead(vcpu: number, register: number): bigint;
   translate(vcpu: number, gva: bigint, access: number, effects: number): number;
   translateInWindows(vcpu: number, gva: bigint, access: number, effects: number): number;
+  runCases(vcpu: number, count: number): number;
   translateBatch(vcpu: number, count: number, access: number): number;
   invlpg(vcpu: number, gva: bigint): number;
   invpcid(vcpu: number, type: bigint, low: bigint, gva: bigint): number;

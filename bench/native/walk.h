@@ -1,4 +1,5 @@
-// The walks and the TLB of the core (assembly/x86), in C: same tables, same tests, same order of them.
+// The walks and the TLB of the core (assembly/x86), in C: same tables, same tests, same order of them. Of nested tables it has
+// EPT as KVM uses it: four levels, no mode-based execute control, no log, no advanced information.
 #pragma once
 
 #include "machine.h"
@@ -12,7 +13,7 @@ static inline u32 nested_rights(u32 access) {
 }
 static inline u64 deny_of(char *vcpu, u32 access) { return AT(u64, vcpu + CPU_DENY + (access << 3)); }
 
-#define OBSTACLES 0x3ffull
+#define OBSTACLES 0x7ffull
 #define EPT_RIGHTS_SHIFT 5
 #define SIZE_SHIFT 52
 #define GUEST_SIZE_SHIFT 54
@@ -137,6 +138,7 @@ struct walk_cache_row {
   u32 host, generation;
 };
 _Static_assert(sizeof(struct walk_cache_row) == 1 << ROW_SHIFT, "a row of the walk cache is not the core's");
+static inline u64 walk_cache_tag(char *vcpu, u64 gpa) { return (gpa & PTE_ADDRESS) | AT(u64, vcpu + CPU_TABLES_TAG); }
 static inline struct walk_cache_row *walk_cache_row(char *vcpu, u64 gpa) {
   u32 place = ((u32)gpa >> (12 - ROW_SHIFT)) & AT(u32, vcpu + CPU_WALK_CACHE_MASK);
   return (struct walk_cache_row *)(M + AT(u32, vcpu + CPU_WALK_CACHE_BASE) + place);
@@ -147,22 +149,22 @@ static __attribute__((noinline)) char *find_table_page(char *vcpu, u64 gpa) {
   char *host = FRAMES + page_of(t);
   if (M + AT(u32, vcpu + CPU_WALK_CACHE_BASE) != vcpu + CPU_NO_WALK_CACHE) {
     struct walk_cache_row *row = walk_cache_row(vcpu, gpa);
-    row->tag = gpa;
+    row->tag = walk_cache_tag(vcpu, gpa);
     row->host = (u32)(host - M);
-    row->generation = AT(u32, vcpu + CPU_KEPT_GENERATION);
+    row->generation = AT(u32, vcpu + CPU_TABLES_GENERATION);
   }
   return host;
 }
 static inline char *table_page(char *vcpu, u64 gpa) {
   struct walk_cache_row *row = walk_cache_row(vcpu, gpa);
-  if (row->tag == gpa && row->generation == AT(u32, vcpu + CPU_KEPT_GENERATION)) return M + row->host;
+  if (row->tag == walk_cache_tag(vcpu, gpa) && row->generation == AT(u32, vcpu + CPU_TABLES_GENERATION)) return M + row->host;
   return find_table_page(vcpu, gpa);
 }
 
 // Both: 24 references, fewer where the walk cache knows the tables.
 static inline u64 end_walk(char *vcpu, u32 outcome, u32 error) {
   AT(u32, vcpu + WALK_OUTCOME) = outcome;
-  AT(u32, vcpu + WALK_ERROR) = error;
+  AT(u64, vcpu + WALK_ERROR) = error;
   return 0;
 }
 static inline u64 end_nested(char *vcpu, u64 gpa, u32 outcome, u32 error) {
@@ -279,7 +281,7 @@ static u64 nested_loop(char *vcpu, u64 gpa, u32 bits, u32 final, int record) {
 
 // Where a guest's table entry lies, through EPT.
 static u64 *locate_table(char *vcpu, u64 pa, int write, int record) {
-  int counts = write || (AT(u64, vcpu + CPU_EPTP) & EPTP_AD) != 0;
+  int counts = write || (AT(u64, vcpu + CPU_DENY_TABLE) & OBSTACLE_EPT_CLEAN) != 0;
   u64 t = nested_loop(vcpu, pa, EPT_VIOLATION_READ | (counts ? EPT_VIOLATION_WRITE : 0), 0, record);
   if (t == 0) return 0;
   u64 hpa = page_of(t) | (pa & 0xfff);
@@ -464,21 +466,35 @@ static inline char *tlb_fill(char *vcpu, u64 gva, u64 t) {
   if ((t >> GUEST_SIZE_SHIFT) & 3) die("large guest pages are not in this twin");
   return M + (u32)(addend + (u32)gva);
 }
+static inline int tlb_covers(char *vcpu, struct tlb_entry *e, u64 gva) {
+  u64 other = e->context ^ AT(u64, vcpu + CPU_CONTEXT);
+  if (other & TLB_CONTEXT_VPID) return 0;
+  if (!(e->rights & TRANSLATION_GLOBAL) && other & TLB_CONTEXT_PCID) return 0;
+  u64 address = ((e->tag << 2) >> 2) << (12 + 9 * (e->tag >> 62)), shift = 12 + 9 * ((e->rights >> 12) & 3);
+  return address >> shift == gva >> shift;
+}
 // After a fault: what the TLB has for this page number, in its three places.
 static inline void tlb_drop_address(char *vcpu, u64 gva) {
   struct tlb_entry *e = tlb_slot(vcpu, gva);
-  if (e->tag == gva >> 12) e->generation = 0;
+  if (e->tag == gva >> 12 && tlb_covers(vcpu, e, gva)) e->generation = 0;
   if (AT(u32, vcpu + CPU_LARGE_SEEN) == 0 || AT(u32, vcpu + CPU_TLB_LARGE_BASE) == 0) return;
   for (u32 size = 1; size <= 2; size++) {
     struct tlb_entry *large = tlb_large_slot(vcpu, gva, size);
-    if (large->tag == large_tag(gva, size)) large->generation = 0;
+    if (large->tag == large_tag(gva, size) && tlb_covers(vcpu, large, gva)) large->generation = 0;
   }
+}
+// After an exit that EPT caused: what is cached of the guest-physical address.
+static inline void tlb_drop_gpa(char *vcpu, u64 gpa) {
+  struct walk_cache_row *row = walk_cache_row(vcpu, gpa);
+  if (row->tag == walk_cache_tag(vcpu, gpa)) row->generation = 0;
 }
 static inline void tlb_flush_all(char *vcpu) {
   u32 generation = AT(u32, vcpu + CPU_GENERATION) + 1;
   if (generation == 0) die("TLB generations are used up");
   AT(u32, vcpu + CPU_GENERATION) = generation;
   AT(u32, vcpu + CPU_KEPT_GENERATION) = generation;
+  AT(u32, vcpu + CPU_TABLES_GENERATION) = generation;
+  AT(u32, vcpu + CPU_VPIDS_SEEN) = 0;
   AT(u32, vcpu + CPU_LARGE_SEEN) = 0;
 }
 
@@ -490,8 +506,8 @@ static u64 walk_fast(char *vcpu, u64 gva, u32 access) {
   if (shape == Shape_Guest) return guest_fast(vcpu, gva, access);
   if (shape == Shape_None) return 0;
   u64 t = nested_fast(vcpu, gva);
-  if (t == 0) return end_at_hole(vcpu, gva, gva & ~0xfffull, access, 0);
-  return denies(t, deny_of(vcpu, access)) ? 0 : t;
+  if (t == 0) return end_at_hole(vcpu, gva, gva & ~0xfffull, access, OBSTACLE_USER);
+  return denies(t, deny_of(vcpu, access)) ? 0 : t | OBSTACLE_USER;
 }
 
 static u64 walk_recorded(char *vcpu, u64 gva, u32 access) {
@@ -499,7 +515,8 @@ static u64 walk_recorded(char *vcpu, u64 gva, u32 access) {
   AT(u64, vcpu + WALK_GVA) = gva;
   AT(u64, vcpu + WALK_GPA) = gva;
   AT(u32, vcpu + WALK_STEP_COUNT) = 0;
-  u64 t = make(gva & ~0xfffull, 0, 0, 0);
+  AT(u32, vcpu + WALK_NESTED_MODE) = AT(u32, vcpu + CPU_NESTED_MODE);
+  u64 t = make(gva & ~0xfffull, OBSTACLE_USER, 0, 0);
   if (shape & Shape_Guest) {
     t = guest_loop_nested(vcpu, gva, access);
     if (t == 0) return 0;
@@ -508,7 +525,7 @@ static u64 walk_recorded(char *vcpu, u64 gva, u32 access) {
   u64 gpa = AT(u64, vcpu + WALK_GPA);
   u64 nested = nested_loop(vcpu, gpa, nested_rights(access), EPT_VIOLATION_FINAL, 1);
   if (nested == 0) return 0;
-  t = shape & Shape_Guest ? combine(t, nested) : nested;
+  t = shape & Shape_Guest ? combine(t, nested) : nested | OBSTACLE_USER;
   AT(u64, vcpu + WALK_PA) = page_of(t) | (gva & 0xfff);
   AT(u64, vcpu + WALK_RIGHTS) = t & OBSTACLES;
   AT(u32, vcpu + WALK_SHIFT) = 12 + 9 * ((t >> SIZE_SHIFT) & 3);
@@ -528,6 +545,7 @@ static char *translate_miss(char *vcpu, u64 gva, u32 access) {
     return tlb_fill(vcpu, gva, pge ? t : t & ~TRANSLATION_GLOBAL);
   }
   tlb_drop_address(vcpu, gva);
+  if (AT(u32, vcpu + WALK_OUTCOME) == Outcome_EptViolation) tlb_drop_gpa(vcpu, AT(u64, vcpu + WALK_GPA));
   return 0;
 }
 

@@ -2,6 +2,7 @@
 // a time; rates come from the verdict itself.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isReached } from "../turns.mjs";
 
@@ -40,12 +41,12 @@ function median(values) {
   };
 }
 
-/** Runs `guestmmu explore` once: seconds on the clock, and the one result. */
-function explore(args) {
+/** Runs `guestmmu explore` once, in so many threads: seconds on the clock, and the one result. */
+function explore(args, workers = 1) {
   const begin = performance.now();
   const { stdout, stderr, status } = spawnSync(
     process.execPath,
-    [COMMAND, "explore", ...args, "--json", "--max-workers", "1"],
+    [COMMAND, "explore", ...args, "--json", "--max-workers", `${workers}`],
     { encoding: "utf8", maxBuffer: 1 << 28 },
   );
   const seconds = (performance.now() - begin) / 1000;
@@ -150,5 +151,44 @@ export const searchRate = {
         reads: "100 k/s at 60 points",
       }),
     ];
+  },
+};
+
+/** Scopes that are searched by one thread and by two, from the smallest that is worth it. */
+const TOGETHER = [
+  { scenario: "two-invalidations", case: "1 vCPU, 2 invalidations" },
+  { scenario: "scale-two-vcpus-two-pages", case: "2 vCPUs, 1 invalidation, 2 pages", quick: true },
+  { scenario: "scale-two-vcpus-one-page", case: "2 vCPUs contending, 1 page", target: { atLeast: 1.3 } },
+];
+
+export const together = {
+  name: "explore-together",
+  says: "the search of one scenario by two threads beside one, whole commands in turns: how many times as fast",
+  clock: "wall",
+  async run(context) {
+    if (!existsSync(COMMAND) || availableParallelism() < 2) return [];
+    const rows = [];
+    for (const { scenario, case: name, target, quick } of TOGETHER) {
+      if (context.quick && !quick) continue;
+      const pairs = Array.from({ length: Math.min(context.quick ? 1 : 5, context.rounds) }, () =>
+        [1, 2].map((workers) => explore([scenario], workers)),
+      );
+      const [one, two] = [0, 1].map((i) => pairs[0][i].result.detail);
+      const same = ["states", "steps", "ends", "localStates"].every((key) => one[key] === two[key]);
+      rows.push({
+        ...row({
+          name,
+          unit: "times",
+          values: pairs.map(([alone, both]) => alone.seconds / both.seconds),
+          target,
+          reads:
+            `${one.states.toLocaleString("en")} states; ${median(pairs.map(([alone]) => alone.seconds)).median.toFixed(2)} s, ` +
+            `${median(pairs.map(([, both]) => both.seconds)).median.toFixed(2)} s`,
+          counts: { states: two.states, threads: two.threads, runs_one: one.runs, runs_two: two.runs },
+        }),
+        digest: same ? "same" : "differ",
+      });
+    }
+    return rows;
   },
 };

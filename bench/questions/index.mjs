@@ -1,7 +1,8 @@
 // What bench/ can be asked, in the order of the report.
-import { broken, searchRate, verdicts } from "./explore.mjs";
+import { broken, searchRate, together, verdicts } from "./explore.mjs";
 import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
+import { vectors } from "./vectors.mjs";
 import { tlbHit, walkCached, walkDistinct, walkL2, walkNested } from "./walk.mjs";
 import { maps, translateBatch } from "./walker.mjs";
 import { invalidator, twoWorkers } from "./workers.mjs";
@@ -24,4 +25,6 @@ export const QUESTIONS = [
   verdicts,
   broken,
   searchRate,
+  together,
+  vectors,
 ];

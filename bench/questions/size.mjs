@@ -11,8 +11,8 @@ const COMMAND = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url)
 
 const figure = (median) => ({ median, spread: 0, min: median, max: median });
 
-/** A row of one number against a limit. */
-function limitRow({ value, target, ...row }) {
+/** A row of one number, against a limit if there is one. */
+export function limitRow({ value, target, ...row }) {
   return {
     ...row,
     core: figure(value),
@@ -20,7 +20,7 @@ function limitRow({ value, target, ...row }) {
     digest: null,
     ratio: figure(value),
     target,
-    reached: isReached(value, target),
+    reached: target && isReached(value, target),
     counts: {},
   };
 }

@@ -20,7 +20,10 @@ export function addClaims(program: Command): void {
       "--without <rules>",
       "leave these rules out of every row besides: the table then shows what changes",
     )
-    .option("--max-workers <n>", "explorations at a time (default: one for each processor)")
+    .option(
+      "--max-workers <n>",
+      "threads, of one exploration or of several (default: one for each processor)",
+    )
     .option("--verbose", "every counterexample, with every access")
     .option("--json", "print one JSON document (schema guestmmu-explore/1)")
     .addHelpText(

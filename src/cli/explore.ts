@@ -39,7 +39,10 @@ export function addExplore(program: Command): void {
     .option("--max-states <n>", "states (default: 50000000, about 1 GiB)")
     .option("--max-depth <n>", "steps of one execution (default: 100000)")
     .option("--max-time <time>", "for each scenario, such as 30s (default: 10m)")
-    .option("--max-workers <n>", "explorations at a time (default: one for each processor)")
+    .option(
+      "--max-workers <n>",
+      "threads, of one exploration or of several (default: one for each processor)",
+    )
     .optionsGroup("Results:")
     .option("--verbose", "every access of a counterexample, and the bounds of every verdict")
     .option("--html <file>", "write the counterexample as a page of its own")

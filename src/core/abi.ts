@@ -67,6 +67,8 @@ export const ABI = {
   translateTablesBatch: signature(["u32", "u32", "u32", "u32"], "u64"),
   scanStart: signature(["u32", "u64", "u64", "u32"], "void"),
   scanNext: signature(["u32", "u32"], "u32"),
+  // case
+  runCases: signature(["u32", "u32"], "u32"),
   // host
   hostMmap: signature(["u32", "u64", "u64", "u32", "u32"], "u64"),
   hostMunmap: signature(["u32", "u64", "u64"], "u32"),

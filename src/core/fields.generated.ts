@@ -31,6 +31,31 @@ export const FIELDS = {
       { name: "pages", offset: 48, size: 8 },
     ],
   },
+  Case: {
+    size: 76,
+    fields: [
+      { name: "gva", offset: 0, size: 8 },
+      { name: "access", offset: 8, size: 4 },
+      { name: "size", offset: 12, size: 4 },
+      { name: "words", offset: 16, size: 4 },
+      { name: "outcome", offset: 20, size: 4 },
+      { name: "refused", offset: 24, size: 4 },
+      { name: "error", offset: 32, size: 8 },
+      { name: "faultGva", offset: 40, size: 8 },
+      { name: "gpa", offset: 48, size: 8 },
+      { name: "pa", offset: 56, size: 8 },
+      { name: "secondPa", offset: 64, size: 8 },
+      { name: "pmlIndex", offset: 72, size: 4 },
+    ],
+  },
+  CaseWord: {
+    size: 24,
+    fields: [
+      { name: "pa", offset: 0, size: 8 },
+      { name: "value", offset: 8, size: 8 },
+      { name: "changed", offset: 16, size: 8 },
+    ],
+  },
   Control: {
     size: 16,
     fields: [

@@ -21,9 +21,10 @@ import { HEADER_BASE, HEADER_SIZE, type Note } from "../core/layout.generated.js
 import { GuestMmuError } from "../errors.js";
 import { ACCESS, type CheckedEvent } from "../invariants/checker.js";
 import { type Ghosts } from "./ghosts.js";
+import { type LearnedStep } from "./acyclic.js";
 import { Histories, type Program } from "./program.js";
 import { At, type RunEnd, type Runner, type Suspension, type Watcher } from "./runner.js";
-import { Ints, TripleTable, mixHigh, mixLow } from "./tables.js";
+import { Ints, TripleTable, digestOfWords, mixHigh, mixLow } from "./tables.js";
 
 /** What an actor can do in a local state. */
 export const enum Kind {
@@ -114,6 +115,12 @@ export class Automata implements Watcher {
   operand = new Ints();
   /** 1: nobody else may act before this one, unless it cannot. */
   forced = new Ints();
+  /**
+   * Of each local state, what it makes of a fingerprint: from what it is made of, not from its number, which depends on the
+   * order of learning. So a state has one fingerprint in all threads that share the cells.
+   */
+  localLow = new Ints();
+  localHigh = new Ints();
   /** Footprints of more than two cells. */
   #wide = new Map<number, readonly number[]>();
   #folds = new TripleTable();
@@ -193,6 +200,8 @@ export class Automata implements Watcher {
     this.foot1 = new Ints();
     this.operand = new Ints();
     this.forced = new Ints();
+    this.localLow = new Ints();
+    this.localHigh = new Ints();
     this.#wide = new Map();
     this.#folds = new TripleTable();
     this.#transitions = new TripleTable(12);
@@ -211,6 +220,80 @@ export class Automata implements Watcher {
   /** Every transition of a local state that is known. */
   get learned(): readonly Transition[] {
     return this.#learned;
+  }
+
+  /** What the number at an index of a state makes of the low word of its fingerprint. Indices beyond it stand for themselves. */
+  low(index: number, value: number): number {
+    if (index < this.actors.length) return this.localLow.data[value]!;
+    const k = index - this.ghostsAt;
+    return k >= 0 && k < this.ghosts.count ? this.ghosts.low(k, value) : mixLow(index, value);
+  }
+
+  /** As `low`, of the high word. */
+  high(index: number, value: number): number {
+    if (index < this.actors.length) return this.localHigh.data[value]!;
+    const k = index - this.ghostsAt;
+    return k >= 0 && k < this.ghosts.count ? this.ghosts.high(k, value) : mixHigh(index, value);
+  }
+
+  /** A name of a local state that all threads with the same cells have for it. */
+  nameOfLocal(l: number): string {
+    return `${this.localLow.data[l]!} ${this.localHigh.data[l]!}`;
+  }
+
+  /** Every transition that is known, in terms that all threads with the same cells understand. */
+  learnedSteps(): LearnedStep[] {
+    const n = this.actors.length;
+    return this.#learned.map(({ from, next, writes }, t) => {
+      const finds: number[] = [];
+      const differs: number[] = [];
+      const foot0 = this.foot0.data[from]!;
+      const foot1 = this.foot1.data[from]!;
+      const [k0, k1] = [this.#transitions.key(t, 1), this.#transitions.key(t, 2)];
+      const { actor } = this.local[from]!;
+      switch (this.kind.data[from]) {
+        case Kind.Access:
+        case Kind.Wait:
+          if (foot0 >= 0) finds.push(foot0, k0);
+          if (foot1 >= 0) finds.push(foot1, k1);
+          break;
+        case Kind.Sleep:
+          finds.push(n + actor, k0);
+          if (k0 !== 0) differs.push(foot0, this.operand.data[from]!);
+          break;
+        default:
+          break;
+      }
+      return { actor, from: this.nameOfLocal(from), next: this.nameOfLocal(next), finds, differs, writes };
+    });
+  }
+
+  /** Words that are no cells and were touched, and by whom: word number, then readers in bits 15:0 and writers in 31:16. */
+  touchedWords(): Int32Array {
+    const found = new Ints();
+    for (let word = HEADER_END; word < this.#readers.length; word++) {
+      const by = this.#readers[word]! | (this.#writers[word]! << 16);
+      if (by === 0 || this.#cellOf[word]! >= 0) continue;
+      found.push(word);
+      found.push(by);
+    }
+    return found.data.slice(0, found.length);
+  }
+
+  /**
+   * Takes over what another thread knows of who touches what. Words that neither knew to be shared are cells from the next
+   * pass on. Throws `Reclassified` if there are such, and this is not before the first pass.
+   */
+  takeOver(cells: readonly number[], touched: Int32Array): void {
+    for (const word of cells) this.#share(word);
+    for (let i = 0; i < touched.length; i += 2) {
+      const word = touched[i]!;
+      const readers = (this.#readers[word]! |= touched[i + 1]! & 0xffff);
+      const writers = (this.#writers[word]! |= touched[i + 1]! >>> 16);
+      const all = readers | writers;
+      if (writers !== 0 && (all & (all - 1)) !== 0) this.#share(word);
+    }
+    if (this.passes > 0) this.#checkClassified();
   }
 
   /** Address that a notify or a wait names: part of what it does to others. */
@@ -486,11 +569,16 @@ export class Automata implements Watcher {
   }
 
   #intern(local: LocalState): number {
-    const key = keyOf(local);
+    const words = wordsOf(local);
+    const key = `${local.actor} ${local.kind} ${local.history} ${words.join(" ")}`;
     const known = this.#localNumbers.get(key);
     if (known !== undefined) return known;
     const number = this.local.push(local) - 1;
     this.#localNumbers.set(key, number);
+    const history = this.histories[local.actor]!.digest(local.history);
+    const [low, high] = digestOfWords([local.kind, ...history, ...words]);
+    this.localLow.push(mixLow(local.actor, low));
+    this.localHigh.push(mixHigh(local.actor, high));
     this.kind.push(local.kind);
     const { suspension } = local;
     const cells = suspension ? this.#cellsOf(suspension) : [];
@@ -535,8 +623,8 @@ export class Automata implements Watcher {
       this.index.push(index);
       this.before.push(before);
       this.after.push(after);
-      low ^= mixLow(index, before) ^ mixLow(index, after);
-      high ^= mixHigh(index, before) ^ mixHigh(index, after);
+      low ^= this.low(index, before) ^ this.low(index, after);
+      high ^= this.high(index, before) ^ this.high(index, after);
     }
     this.first.push(this.index.length);
     this.hashLow.push(low);
@@ -600,8 +688,8 @@ const EMPTY = new Int32Array(0);
 /** Number of the first word after the header page. */
 const HEADER_END = (HEADER_BASE + HEADER_SIZE) >>> 2;
 
-/** A text that two local states share only if they are the same: 128 bits of what they are made of. */
-function keyOf({ actor, kind, history, suspension, own }: LocalState): string {
+/** 128 bits of what a local state is made of, besides its actor, kind and history. */
+function wordsOf({ suspension, own }: LocalState): readonly [number, number, number, number] {
   let a = 1;
   let b = 2;
   let c = 3;
@@ -627,5 +715,5 @@ function keyOf({ actor, kind, history, suspension, own }: LocalState): string {
   }
   add(own.length);
   for (const word of own) add(word);
-  return `${actor} ${kind} ${history} ${a} ${b} ${c} ${d}`;
+  return [a, b, c, d];
 }

@@ -7,16 +7,25 @@ import { type Checker } from "../invariants/checker.js";
 import { checkersOf } from "../invariants/index.js";
 import { Automata, OutOfTime, Reclassified } from "./automata.js";
 import { type ExploredBuild } from "./core.js";
+import { Crew, Stop, type Helpers, type Invitation, type Report } from "./crew.js";
 import { Ghosts } from "./ghosts.js";
-import { ModelWorld, memoryModel, searchModel, shortestModel, type MemoryModel } from "./memory-model.js";
+import {
+  ModelWorld,
+  helpModel,
+  memoryModel,
+  searchModel,
+  shortestModel,
+  type MemoryModel,
+} from "./memory-model.js";
 import { livenessOf, type Liveness } from "./liveness.js";
 import { nameOf } from "./names.js";
 import { DATA_RACE, Races } from "./races.js";
 import { Replay, type Replayed } from "./replay.js";
 import { type Scenario } from "./scenario.js";
-import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./search.js";
+import { Search, type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./search.js";
 import { Setup } from "./setup.js";
 import { shortest } from "./shortest.js";
+import { together } from "./together.js";
 import { STRATEGIES, searchBy, type Strategy, type StrategyResult } from "./strategies/index.js";
 import { tokenOf } from "./token.js";
 import { type Trace } from "./trace.js";
@@ -60,6 +69,8 @@ export interface ExploreOptions {
   readonly seed?: number;
   /** Called now and then; returns true to stop. */
   readonly progress?: (report: ExploreProgress) => boolean;
+  /** Threads that can help with a long exhaustive search (src/explore/crew.ts). Default: none. */
+  readonly helpers?: Helpers;
 }
 
 /** How far an exploration is. */
@@ -102,6 +113,8 @@ export interface Verdict {
   readonly ends: number;
   readonly depth: number;
   readonly cells: number;
+  /** Threads that searched. */
+  readonly threads: number;
   readonly localStates: number;
   /** Steps run in the core; all others were looked up. */
   readonly runs: number;
@@ -130,7 +143,10 @@ const SHORTEN_TIME = 30_000;
 /** Executions at random before a search, so that it knows which words are shared. */
 const WARM_UP = 200;
 
-function checked(options: ExploreOptions, scenario: Scenario): Required<Omit<ExploreOptions, "progress">> {
+function checked(
+  options: ExploreOptions,
+  scenario: Scenario,
+): Required<Omit<ExploreOptions, "progress" | "helpers">> {
   const { profile = "v6.13", without = [], build = "lab" } = options;
   const usage = (message: string, hint: string): GuestMmuError =>
     new GuestMmuError("USAGE", { message, hint });
@@ -184,7 +200,16 @@ function strategyOf({ strategy = "exhaustive", reduce }: ExploreOptions, model: 
 
 /** Explores every interleaving of a scenario. Throws `USAGE` or `CONFIG_INVALID` for what cannot be explored. */
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Verdict {
-  return new Exploration(scenario, checked(options, scenario), options.progress).run();
+  return new Exploration(scenario, checked(options, scenario), options).run();
+}
+
+/**
+ * Helps another thread that explores the same scenario with the same options, until the search is over. What was found is
+ * told to that thread.
+ */
+export function assist(scenario: Scenario, options: ExploreOptions, invitation: Invitation): void {
+  const crew = Crew.join(invitation);
+  if (crew) new Exploration(scenario, checked(options, scenario), {}).assist(crew, invitation);
 }
 
 /** A schedule of accesses does not say when stores reach memory: under a memory model the search is repeated. */
@@ -217,6 +242,7 @@ const NOTHING_SEEN: StrategyResult = {
 class Exploration {
   readonly #options: ReturnType<typeof checked>;
   readonly #progress: ExploreOptions["progress"];
+  readonly #helpers: Helpers | null;
   readonly #setup: Setup;
   readonly #ghosts: Ghosts;
   readonly #automata: Automata;
@@ -225,9 +251,14 @@ class Exploration {
   readonly #races: Races | null;
   #initial: readonly number[] = [];
 
-  constructor(scenario: Scenario, options: ReturnType<typeof checked>, progress: ExploreOptions["progress"]) {
+  constructor(
+    scenario: Scenario,
+    options: ReturnType<typeof checked>,
+    { progress, helpers }: Pick<ExploreOptions, "progress" | "helpers">,
+  ) {
     this.#options = options;
     this.#progress = progress;
+    this.#helpers = helpers ?? null;
     this.#setup = new Setup(scenario, options);
     this.#ghosts = new Ghosts(options.checkers, this.#setup.facts);
     const { actors, ground } = this.#setup;
@@ -245,7 +276,8 @@ class Exploration {
 
   readonly #describe = (address: number): string => nameOf(this.#setup.facts.layout, address, 4);
 
-  run(): Verdict {
+  /** States of the checkers at the start. Throws `USAGE` if one objects already. */
+  #begin(): readonly number[] {
     const initial = this.#ghosts.initial(this.#setup.events);
     const atStart = initial.find((ghost) => ghost < 0);
     if (atStart !== undefined) {
@@ -255,7 +287,11 @@ class Exploration {
         hint: "The set-up of a scenario has to leave a machine that is in order.",
       });
     }
-    this.#initial = initial;
+    return initial;
+  }
+
+  run(): Verdict {
+    this.#initial = this.#begin();
     this.#automata.deadline = this.#began + this.#options.maxTime;
     const result = this.#inTime(() => {
       this.#learn();
@@ -283,8 +319,9 @@ class Exploration {
       ends: result.ends,
       depth: result.depth,
       cells: this.#automata.cells.length,
-      localStates: this.#automata.local.length,
-      runs: this.#automata.runs,
+      threads: result.threads ?? 1,
+      localStates: result.localStates ?? this.#automata.local.length,
+      runs: this.#automata.runs + (result.helperRuns ?? 0),
       milliseconds: performance.now() - this.#began,
       bytes: result.bytes,
     };
@@ -330,16 +367,20 @@ class Exploration {
     const { maxStates, maxDepth, maxTime, all } = this.#options;
     const left = maxTime - (performance.now() - this.#began);
     const limits: SearchLimits = { maxStates, maxDepth, maxTime: Math.max(0, left) };
+    const crew = this.#crew(limits);
     if (this.#options.model !== "sc") {
-      const result = searchModel(
-        this.#world(),
-        this.#automata.start.events,
-        { limits, stopAtFirst: !all, final: this.#final },
-        this.#describe,
+      const result = together(crew, this.#automata, () =>
+        searchModel(
+          this.#world(),
+          this.#automata.start.events,
+          { limits, stopAtFirst: !all, final: this.#final, crew },
+          this.#describe,
+        ),
       );
       return { ...result, bound: null, liveness: livenessOf("unknown", 0), racesChecked: false };
     }
     return searchBy(this.#options, this.#automata, {
+      crew,
       limits,
       stopAtFirst: !all,
       final: this.#final,
@@ -348,6 +389,62 @@ class Exploration {
       races: this.#races,
       progress: (report) => this.#tell("searching", report),
     });
+  }
+
+  #crew(limits: SearchLimits): Crew {
+    const automata = this.#automata;
+    return Crew.lead({
+      limits,
+      helpers: this.#helpers,
+      progress: (counts) => this.#tell("searching", counts),
+      knowledge: () => ({ cells: automata.cells, touched: automata.touchedWords() }),
+    });
+  }
+
+  /** Searches what the thread that leads has left over, until the search is over, and reports. */
+  assist(crew: Crew, { cells, touched }: Invitation): void {
+    const automata = this.#automata;
+    let result: Report["result"] = null;
+    let error: Report["error"] = null;
+    try {
+      this.#initial = this.#begin();
+      automata.deadline = crew.deadline;
+      automata.takeOver(cells, touched);
+      automata.begin(this.#initial);
+      const found = this.#searchBranches(crew);
+      if (found) result = { ...found, outcomes: [...found.outcomes] };
+    } catch (cause) {
+      if (cause instanceof Reclassified) crew.stop(Stop.Reclassified);
+      else if (cause instanceof OutOfTime) crew.stop(Stop.Time);
+      else if (cause instanceof GuestMmuError) {
+        crew.stop(Stop.Failed);
+        error = cause.toJSON();
+      } else throw cause;
+    }
+    crew.report({
+      result,
+      cells: automata.cells,
+      touched: automata.touchedWords(),
+      learned: crew.stopped === Stop.Done ? automata.learnedSteps() : [],
+      locals: automata.local.map((_, l) => automata.nameOfLocal(l)),
+      runs: automata.runs,
+      error,
+    });
+  }
+
+  /** Null: there was nothing left to do. */
+  #searchBranches(crew: Crew): SearchResult | null {
+    const { maxStates, maxDepth, all, model } = this.#options;
+    const automata = this.#automata;
+    const first = crew.begin();
+    if (first === null) return null;
+    const limits: SearchLimits = { maxStates, maxDepth, maxTime: Infinity };
+    const options = { limits, stopAtFirst: !all, final: this.#final, crew };
+    if (model !== "sc")
+      return helpModel(this.#world(), automata.start.events, options, this.#describe, first);
+    this.#races?.forget();
+    const inspect = this.#races?.inspect;
+    return new Search(automata, { ...options, inspect }, this.#describe).help(automata.start, first);
   }
 
   #world(): ModelWorld {

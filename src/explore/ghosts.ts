@@ -11,7 +11,7 @@ import {
   type Ghost,
   type MachineFacts,
 } from "../invariants/checker.js";
-import { TripleTable } from "./tables.js";
+import { Ints, TripleTable, digestOf, mixHigh, mixLow } from "./tables.js";
 
 /** What a checker objected to. */
 export interface Finding {
@@ -27,19 +27,28 @@ function textOf(event: CheckedEvent): string {
 /** Parts of a checker's state that an event reads or writes. */
 export type Touches = readonly { readonly key: string; readonly write: boolean }[];
 
+/** Where the states of checkers stand in a fingerprint: far from the indices of a state, which cells shift. */
+const GHOST_PLACE = 1 << 30;
+
 /** One checker, its states and their successors. */
 class Tracked {
   readonly listens: ReadonlySet<number>;
   readonly #checker: Checker;
   readonly #facts: MachineFacts;
   readonly #states: Ghost[] = [];
+  /** Of each state, what it makes of a fingerprint: from its text, so that it is the same in every thread. */
+  readonly lows = new Ints();
+  readonly highs = new Ints();
+  /** Place of the checker among all. */
+  readonly #k: number;
   readonly #numbers = new Map<string, number>();
   readonly #table = new TripleTable();
   /** Successor of each (list, state): its number, or ~ the number of a finding. */
   readonly #successors: number[] = [];
   readonly #findings: Finding[];
 
-  constructor(checker: Checker, facts: MachineFacts, findings: Finding[]) {
+  constructor(checker: Checker, k: number, facts: MachineFacts, findings: Finding[]) {
+    this.#k = k;
     this.#checker = checker;
     this.#facts = facts;
     this.#findings = findings;
@@ -51,6 +60,9 @@ class Tracked {
     let number = this.#numbers.get(key);
     if (number === undefined) {
       number = this.#states.push(state) - 1;
+      const [low, high] = digestOf(key);
+      this.lows.push(mixLow(GHOST_PLACE + this.#k, low));
+      this.highs.push(mixHigh(GHOST_PLACE + this.#k, high));
       this.#numbers.set(key, number);
     }
     return number;
@@ -109,7 +121,7 @@ export class Ghosts {
   readonly #heard: ReadonlySet<number>;
 
   constructor(checkers: readonly Checker[], facts: MachineFacts) {
-    this.#tracked = checkers.map((checker) => new Tracked(checker, facts, this.findings));
+    this.#tracked = checkers.map((checker, k) => new Tracked(checker, k, facts, this.findings));
     this.#heard = new Set<number>(checkers.flatMap((checker) => checker.listens));
   }
 
@@ -154,6 +166,16 @@ export class Ghosts {
   /** State of checker `k` after a list of events: its number, or ~ the number of a finding. */
   successor(k: number, list: number, state: number): number {
     return this.#tracked[k]!.successor(list, this.#lists[list]!, state);
+  }
+
+  /** What a state of checker `k` makes of the low word of a fingerprint. */
+  low(k: number, state: number): number {
+    return this.#tracked[k]!.lows.data[state]!;
+  }
+
+  /** As `low`, of the high word. */
+  high(k: number, state: number): number {
+    return this.#tracked[k]!.highs.data[state]!;
   }
 
   /** Parts of the state of checker `k` that an event reads or writes; null if nobody knows. */

@@ -18,8 +18,11 @@ import { KVM_BASE, KVM_SIZE, Order } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { Kind, type Automata } from "./automata.js";
 import { type ExploredSite } from "./core.js";
+import { ROW, Stop, limitOf, type Branch } from "./crew.js";
 import { type Finding } from "./ghosts.js";
 import {
+  STEPS_A_LOOK,
+  alone,
   deadlockIn,
   forcedActor,
   type Move,
@@ -88,8 +91,8 @@ export class ModelWorld {
     this.state = new Int32Array(this.#late + this.#actors * this.#lateCells.length * 2);
     this.state.set(start);
     this.state.forEach((value, i) => {
-      this.low ^= mixLow(i, value);
-      this.high ^= mixHigh(i, value);
+      this.low ^= automata.low(i, value);
+      this.high ^= automata.high(i, value);
     });
   }
 
@@ -115,8 +118,8 @@ export class ModelWorld {
 
   #put(index: number, value: number): void {
     const before = this.state[index]!;
-    this.low ^= mixLow(index, before) ^ mixLow(index, value);
-    this.high ^= mixHigh(index, before) ^ mixHigh(index, value);
+    this.low ^= this.automata.low(index, before) ^ this.automata.low(index, value);
+    this.high ^= this.automata.high(index, before) ^ this.automata.high(index, value);
     this.state[index] = value;
   }
 
@@ -417,14 +420,67 @@ export function searchModel(
   options: SearchOptions,
   describe: (address: number) => string,
 ): SearchResult {
-  const { limits, stopAtFirst } = options;
-  const deadline = performance.now() + limits.maxTime;
-  const visited = new Fingerprints(limits.maxStates);
+  return searchBranches(world, lists, options, describe, null);
+}
+
+/** As `searchModel`, of a thread that helps: it begins with a branch of what another one has begun. */
+export function helpModel(
+  world: ModelWorld,
+  lists: readonly number[],
+  options: SearchOptions,
+  describe: (address: number) => string,
+  first: Branch,
+): SearchResult {
+  return searchBranches(world, lists, options, describe, first);
+}
+
+/** A state on the path: the moves that it has, the next to try, and the one that was taken. */
+interface Row {
+  readonly moves: readonly Move[];
+  next: number;
+  readonly mark: number;
+  taken: Move | null;
+}
+
+function searchBranches(
+  world: ModelWorld,
+  lists: readonly number[],
+  options: SearchOptions,
+  describe: (address: number) => string,
+  first: Branch | null,
+): SearchResult {
+  const { limits, stopAtFirst, crew = alone(limits) } = options;
+  const visited = crew.table;
   const violations: Violation[] = [];
   const outcomes = new Map<string, number>();
-  const path: { moves: Move[]; next: number; mark: number; taken: Move | null }[] = [];
-  let limit: SearchResult["limit"] = null;
-  let [steps, ends, deepest] = [0, 0, 0];
+  const path: Row[] = [];
+  let [states, steps, ends, deepest, turns] = [0, 0, 0, 0, 0];
+  const counts = () => ({ states, steps, ends, depth: path.length });
+  /** Gives away what is not tried yet near the start. The state on top stays here. */
+  const share = (): void => {
+    const open = path.flatMap(({ moves, next }, row) =>
+      row < path.length - 1 && next < moves.length ? [row] : [],
+    );
+    const top = open[(open.length - 1) >> 1];
+    if (top === undefined) return;
+    crew.give(top + 1, (branch) => {
+      for (let row = 0; row <= top; row++) {
+        const { moves, next, taken } = path[row]!;
+        branch.set(row < top ? [taken!.actor, taken!.way, next, 0] : [-1, 0, next, 0], row * ROW);
+        path[row]!.next = moves.length;
+      }
+    });
+  };
+  /** Goes from the start to the end of a branch. */
+  const adopt = (branch: Branch): void => {
+    for (let row = 0; ; row++) {
+      const [actor, way, next] = branch.subarray(row * ROW) as unknown as [number, number, number];
+      const taken = actor < 0 ? null : { actor, way };
+      path.push({ moves: world.moves(), next, mark: world.mark, taken });
+      if (taken === null) return;
+      world.take(taken);
+    }
+  };
   const note = (wrong: Finding & { kind: Violation["kind"] }, last: Move | null): boolean => {
     const schedule = path.flatMap(({ taken }) => (taken ? [taken] : []));
     if (last) schedule.push(last);
@@ -433,12 +489,25 @@ export function searchModel(
     }
     return stopAtFirst;
   };
-  const first = world.begin(lists);
-  if (first >= 0) note({ kind: "violation", ...world.automata.ghosts.findings[first]! }, null);
-  visited.add(world.low, world.high);
-  if (violations.length === 0) path.push({ moves: world.moves(), next: 0, mark: world.mark, taken: null });
+  const before = world.begin(lists);
+  if (before >= 0) note({ kind: "violation", ...world.automata.ghosts.findings[before]! }, null);
+  if (first) adopt(first);
+  else {
+    visited.add(world.low, world.high);
+    states = 1;
+    if (violations.length === 0) path.push({ moves: world.moves(), next: 0, mark: world.mark, taken: null });
+  }
   let stop = false;
-  while (path.length > 0 && !stop && limit === null) {
+  while (!stop) {
+    if ((++turns & (STEPS_A_LOOK - 1)) === 0) {
+      if (crew.look(counts())) break;
+      if (crew.wanted) share();
+    }
+    if (path.length === 0) {
+      const branch = crew.ask(counts());
+      if (branch === null) break;
+      adopt(branch);
+    }
     const top = path.at(-1)!;
     if (top.taken) {
       world.back(top.mark);
@@ -463,22 +532,25 @@ export function searchModel(
       world.back(top.mark);
       continue;
     }
-    if (visited.add(world.low, world.high) < 0) {
+    if (!visited.add(world.low, world.high)) {
       world.back(top.mark);
       continue;
     }
+    states++;
     top.taken = move;
     path.push({ moves: world.moves(), next: 0, mark: world.mark, taken: null });
     if (path.length > deepest) deepest = path.length;
-    if (path.length > limits.maxDepth) limit = "depth";
-    else if (visited.full) limit = "states";
-    else if ((steps & 4095) === 0 && performance.now() > deadline) limit = "time";
+    if (path.length > limits.maxDepth) crew.stop(Stop.Depth);
+    else if (visited.full) crew.stop(Stop.States);
+    else continue;
+    break;
   }
+  if (stop) crew.stop(Stop.Found);
   return {
-    limit: stop ? null : limit,
+    limit: stop ? null : limitOf(crew.stopped),
     violations,
     outcomes,
-    states: visited.size,
+    states,
     steps,
     ends,
     depth: deepest,
@@ -514,7 +586,7 @@ export function shortestModel(
       const at = layer[i]!;
       const { state, last } = nodes[at]!;
       world.enter(state);
-      if (seen.add(world.low ^ mixLow(-1, last), world.high ^ mixHigh(-1, last)) < 0) continue;
+      if (!seen.add(world.low ^ mixLow(-1, last), world.high ^ mixHigh(-1, last))) continue;
       const moves = world.moves();
       if (moves.length === 0) {
         const { wrong } = ending(world, options, describe);

@@ -5,6 +5,7 @@
  */
 
 import { GuestMmuError } from "../errors.js";
+import { digestOf, mixHigh, mixLow } from "./tables.js";
 
 /** A call of an export of the core. */
 export interface Call {
@@ -27,6 +28,8 @@ export class Histories {
   readonly #lists: (readonly CallResult[])[] = [[]];
   readonly #numbers = new Map<string, number>();
   readonly #next: (Call | null | undefined)[] = [];
+  /** Of each, 64 bits of its results: they do not depend on the order in which histories were met. */
+  readonly #digests: (readonly [low: number, high: number])[] = [[0, 0]];
 
   constructor(program: Program) {
     this.#program = program;
@@ -37,12 +40,21 @@ export class Histories {
     return this.#lists[history]!;
   }
 
+  /** 64 bits of the results of a history, the same in every thread. */
+  digest(history: number): readonly [low: number, high: number] {
+    return this.#digests[history]!;
+  }
+
   /** The history that is `history` and one more result. */
   extend(history: number, result: CallResult): number {
-    const key = `${history} ${typeof result === "bigint" ? `${result}n` : result}`;
+    const text = typeof result === "bigint" ? `${result}n` : `${result}`;
+    const key = `${history} ${text}`;
     let number = this.#numbers.get(key);
     if (number === undefined) {
       number = this.#lists.push([...this.#lists[history]!, result]) - 1;
+      const [low, high] = this.digest(history);
+      const [resultLow, resultHigh] = digestOf(text);
+      this.#digests.push([mixLow(low, resultLow), mixHigh(high, resultHigh)]);
       this.#numbers.set(key, number);
     }
     return number;

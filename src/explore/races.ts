@@ -83,7 +83,9 @@ export class Races {
     for (let a = 0; a < n; a++) {
       if (!this.#isPlain(state[a]!)) continue;
       for (let b = 0; b < n; b++) {
-        if (b === a || this.#pairs.find(state[a]!, state[b]!, 0) >= 0) continue;
+        // Two plain accesses are one race, told from the side of the first actor.
+        if (b === a || (b < a && this.#isPlain(state[b]!))) continue;
+        if (this.#pairs.find(state[a]!, state[b]!, 0) >= 0) continue;
         this.#pairs.add(state[a]!, state[b]!, 0);
         const found = this.#race(state[a]!, state[b]!);
         if (found) return found;

@@ -4,8 +4,9 @@
  */
 
 import { type Automata, Kind } from "./automata.js";
+import { Crew, ROW, Stop, limitOf, type Branch } from "./crew.js";
 import { type Finding } from "./ghosts.js";
-import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
+import { Ints } from "./tables.js";
 
 /** One step of a schedule: who, and which of the ways that he had. */
 export interface Move {
@@ -47,8 +48,8 @@ export interface SearchOptions {
   readonly final: FinalCheck;
   /** Looks at every state once; what it finds is a violation at the end of the moves that it names. */
   readonly inspect?: ((state: Int32Array) => Inspected | null) | undefined;
-  /** Called now and then; returns true to stop. */
-  readonly progress?: (search: Search) => boolean;
+  /** This thread's part, if it is one of several. Default: it is alone. */
+  readonly crew?: Crew | undefined;
 }
 
 /** What a search found out. */
@@ -67,7 +68,15 @@ export interface SearchResult {
   readonly bytes: number;
 }
 
-const PROGRESS_STEPS = 1 << 14;
+/** Steps, there and back, between two looks at what the other threads do and at the clock: a power of two. */
+export const STEPS_A_LOOK = 1 << 8;
+
+/** A search by this thread alone. */
+export function alone(limits: SearchLimits): Crew {
+  return Crew.lead({ limits, helpers: null, knowledge: () => NOTHING_KNOWN });
+}
+
+const NOTHING_KNOWN = { cells: [], touched: new Int32Array(0) };
 
 /** Where a search is: the state, and how to go back. */
 export class Position {
@@ -84,8 +93,8 @@ export class Position {
     this.#ghostsAt = automata.ghostsAt;
     this.state = state.slice();
     for (let i = 0; i < state.length; i++) {
-      this.low ^= mixLow(i, state[i]!);
-      this.high ^= mixHigh(i, state[i]!);
+      this.low ^= automata.low(i, state[i]!);
+      this.high ^= automata.high(i, state[i]!);
     }
   }
 
@@ -120,8 +129,8 @@ export class Position {
       this.#undo.push(at);
       this.#undo.push(before);
       state[at] = after;
-      this.low ^= mixLow(at, before) ^ mixLow(at, after);
-      this.high ^= mixHigh(at, before) ^ mixHigh(at, after);
+      this.low ^= ghosts.low(k, before) ^ ghosts.low(k, after);
+      this.high ^= ghosts.high(k, before) ^ ghosts.high(k, after);
     }
     return finding;
   }
@@ -134,13 +143,15 @@ export class Position {
   /** Takes a transition back; `mark` is what it was before it. */
   back(t: number, mark: number): void {
     const automata = this.#automata;
+    const { ghosts } = automata;
     const { state } = this;
     const undo = this.#undo.data;
     for (let i = this.#undo.length - 2; i >= mark; i -= 2) {
       const at = undo[i]!;
       const before = undo[i + 1]!;
-      this.low ^= mixLow(at, before) ^ mixLow(at, state[at]!);
-      this.high ^= mixHigh(at, before) ^ mixHigh(at, state[at]!);
+      const k = at - this.#ghostsAt;
+      this.low ^= ghosts.low(k, before) ^ ghosts.low(k, state[at]!);
+      this.high ^= ghosts.high(k, before) ^ ghosts.high(k, state[at]!);
       state[at] = before;
     }
     this.#undo.length = mark;
@@ -219,7 +230,7 @@ export class Search {
   readonly #automata: Automata;
   readonly #options: SearchOptions;
   readonly #describe: (address: number) => string;
-  readonly #visited: Fingerprints;
+  readonly #crew: Crew;
   readonly #violations: Violation[] = [];
   readonly #outcomes = new Map<string, number>();
   states = 0;
@@ -233,16 +244,32 @@ export class Search {
     this.#automata = automata;
     this.#options = options;
     this.#describe = describe;
-    this.#visited = new Fingerprints(options.limits.maxStates);
+    this.#crew = options.crew ?? alone(options.limits);
   }
 
   /** Searches from a start state. Throws `Reclassified` if what was learned turns out to be void. */
   run(start: { readonly state: Int32Array; readonly events: readonly number[] }): SearchResult {
+    return this.#search(start, null);
+  }
+
+  /** Searches a branch of what another thread has begun, and then what it is given next. */
+  help(
+    start: { readonly state: Int32Array; readonly events: readonly number[] },
+    first: Branch,
+  ): SearchResult {
+    return this.#search(start, first);
+  }
+
+  #search(
+    start: { readonly state: Int32Array; readonly events: readonly number[] },
+    first: Branch | null,
+  ): SearchResult {
     const automata = this.#automata;
-    const { limits, stopAtFirst, progress } = this.#options;
+    const crew = this.#crew;
+    const visited = crew.table;
+    const { limits, stopAtFirst } = this.#options;
     const n = automata.actors.length;
     const position = new Position(automata, start.state);
-    const deadline = performance.now() + limits.maxTime;
     const most = limits.maxDepth;
     // One row for each state on the path: the next actor and way to try, and how its own state was reached.
     const actorAt = new Uint8Array(most + 2);
@@ -254,7 +281,8 @@ export class Search {
     const moverAt = new Uint8Array(most + 2);
     const moverWayAt = new Int32Array(most + 2);
     const path = new Path(most + 2);
-    let limit: SearchResult["limit"] = null;
+    let tooDeep = false;
+    let turns = 0;
     let depth = 0;
 
     const found = (
@@ -276,31 +304,92 @@ export class Search {
     const { inspect } = this.#options;
     // Whatever is found in a state, the search goes on: there may be an execution in which it does harm.
     const inspected = (moves: number): void => {
-      const finding = inspect?.(position.state);
-      if (finding) found("violation", finding, moves, finding.then);
+      if (!inspect) return;
+      for (let finding = inspect(position.state); finding; finding = inspect(position.state)) {
+        found("violation", finding, moves, finding.then);
+      }
+    };
+    const isOver = (row: number): boolean => {
+      const only = forcedAt[row]!;
+      return actorAt[row]! >= n || (only >= 0 && actorAt[row]! > only);
+    };
+    /** Gives away what is not tried yet near the start. The state at `depth` itself stays here. */
+    const share = (depth: number): void => {
+      let open = 0;
+      for (let row = 0; row < depth; row++) if (!isOver(row)) open++;
+      if (open === 0) return;
+      let top = 0;
+      for (let left = (open + 1) >> 1; ; top++) if (!isOver(top) && --left === 0) break;
+      crew.give(top + 1, (branch) => {
+        for (let row = 0; row <= top; row++) {
+          const over = isOver(row);
+          branch.set(
+            [row < top ? moverAt[row]! : -1, moverWayAt[row]!, over ? n : actorAt[row]!, wayAt[row]!],
+            row * ROW,
+          );
+          if (!over) actorAt[row] = n;
+        }
+      });
+    };
+    /** Goes from the start to the end of a branch. Returns its depth. */
+    const adopt = (branch: Branch): number => {
+      for (let row = 0; ; row++) {
+        const [a, way, nextActor, nextWay] = branch.subarray(row * ROW) as unknown as [
+          number,
+          number,
+          number,
+          number,
+        ];
+        actorAt[row] = nextActor;
+        wayAt[row] = nextWay;
+        movesAt[row] = 1;
+        forcedAt[row] = forcedActor(automata, position.state);
+        if (row > 0) path.push(position.low, position.high);
+        if (a < 0) return row;
+        const t = automata.transition(position.state, a, way);
+        takenAt[row] = t;
+        markAt[row] = position.mark;
+        moverAt[row] = a;
+        moverWayAt[row] = way;
+        position.take(t);
+      }
     };
 
     for (const list of start.events) {
       const finding = list === 0 ? -1 : position.tell(list);
       if (finding >= 0) found("violation", automata.ghosts.findings[finding]!, 0);
     }
-    this.#visited.add(position.low, position.high);
-    this.states = 1;
-    forcedAt[0] = forcedActor(automata, position.state);
     path.push(position.low, position.high);
-    inspected(0);
+    if (first) depth = adopt(first);
+    else {
+      visited.add(position.low, position.high);
+      this.states = 1;
+      forcedAt[0] = forcedActor(automata, position.state);
+      inspected(0);
+    }
     let stop = this.#violations.length > 0 && stopAtFirst;
 
     while (!stop) {
+      if ((++turns & (STEPS_A_LOOK - 1)) === 0) {
+        this.depth = depth;
+        if (crew.look(this)) break;
+        if (crew.wanted) share(depth);
+      }
       let a = actorAt[depth]!;
       const only = forcedAt[depth]!;
       if (only >= 0 && a < only) actorAt[depth] = a = only;
       if (a >= n || (only >= 0 && a > only)) {
         if (movesAt[depth] === 0) stop = this.#end(position.state, depth, found);
-        if (depth === 0) break;
-        depth--;
-        path.pop();
-        position.back(takenAt[depth]!, markAt[depth]!);
+        if (depth > 0) {
+          depth--;
+          path.pop();
+          position.back(takenAt[depth]!, markAt[depth]!);
+          continue;
+        }
+        if (stop) break;
+        const branch = crew.ask(this);
+        if (branch === null) break;
+        depth = adopt(branch);
         continue;
       }
       if (!automata.enabled(position.state, a)) {
@@ -334,8 +423,7 @@ export class Search {
         position.back(t, mark);
         continue;
       }
-      const slot = this.#visited.add(position.low, position.high);
-      if (slot < 0) {
+      if (!visited.add(position.low, position.high)) {
         if (path.find(position.low, position.high) >= 0) this.cycles++;
         position.back(t, mark);
       } else {
@@ -351,24 +439,19 @@ export class Search {
         path.push(position.low, position.high);
         inspected(depth);
         if (depth >= most) {
-          limit = "depth";
+          tooDeep = true;
           depth--;
           path.pop();
           position.back(takenAt[depth]!, markAt[depth]!);
-        } else if (this.#visited.full) {
-          limit = "states";
+        } else if (visited.full) {
+          crew.stop(Stop.States);
           break;
         }
       }
-      if (this.steps % PROGRESS_STEPS === 0) {
-        this.depth = depth;
-        if (performance.now() > deadline) limit = "time";
-        else if (progress?.(this)) limit = "stopped";
-        if (limit === "time" || limit === "stopped") break;
-      }
     }
+    if (stop) crew.stop(Stop.Found);
     return {
-      limit,
+      limit: limitOf(crew.stopped) ?? (tooDeep ? "depth" : null),
       violations: this.#violations,
       outcomes: this.#outcomes,
       states: this.states,
@@ -376,7 +459,7 @@ export class Search {
       ends: this.ends,
       depth: this.deepest,
       cycles: this.cycles,
-      bytes: this.#visited.bytes,
+      bytes: visited.bytes,
     };
   }
 

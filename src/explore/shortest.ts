@@ -95,7 +95,7 @@ export function shortest(
   const enter = (node: number): boolean => {
     const last = mover.data[node]!;
     const { low, high } = new Position(automata, vectors.slice(node * width, (node + 1) * width));
-    return seen.add(low ^ mixLow(-1, last), high ^ mixHigh(-1, last)) >= 0;
+    return seen.add(low ^ mixLow(-1, last), high ^ mixHigh(-1, last));
   };
 
   const counts = (name: string): boolean =>
@@ -153,7 +153,7 @@ export function shortest(
                 if (!best || violation.schedule.length < best.schedule.length) best = violation;
               }
             } else if (cost === 0) {
-              if (seen.add(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a)) >= 0) {
+              if (seen.add(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a))) {
                 (layer[row + 1] ??= []).push(add(here.state, node, a, way));
               }
             } else if (!seen.has(here.low ^ mixLow(-1, a), here.high ^ mixHigh(-1, a))) {

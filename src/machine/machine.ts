@@ -44,6 +44,7 @@ import {
 } from "./options.js";
 import { checkAtRest, decodeMachine, encodeMachine, fillMemory, nonZeroPages } from "./save.js";
 import { MachineState, type Statistics } from "./state.js";
+import { Processor } from "./processor.js";
 import { Vcpu } from "./vcpu.js";
 
 const WASM_PAGE = 65536;
@@ -166,6 +167,7 @@ function checkBuild(configuration: MachineConfiguration, module: WasmModule): vo
 export class Machine {
   readonly #state: MachineState;
   readonly #vcpus: (Vcpu | undefined)[] = [];
+  readonly #processors: (Processor | undefined)[] = [];
 
   /** The VMM's address space. */
   readonly mm: HostMm;
@@ -356,6 +358,12 @@ export class Machine {
   vcpu(index = 0): Vcpu {
     const at = integer("vcpu", index, 0, this.configuration.vcpus - 1);
     return (this.#vcpus[at] ??= new Vcpu(this.#state, at));
+  }
+
+  /** The processor of a vCPU that KVM does not run: registers, TLB, and nested tables of the embedder's own. */
+  processor(index = 0): Processor {
+    const at = integer("processor", index, 0, this.configuration.vcpus - 1);
+    return (this.#processors[at] ??= new Processor(this.#state, at));
   }
 
   /** All vCPUs. */

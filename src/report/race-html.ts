@@ -7,6 +7,7 @@
 import { noteInWords, noteName } from "../explore/words.js";
 import { rolesOf } from "../explore/names.js";
 import { type Trace } from "../explore/trace.js";
+import { escape } from "./html.js";
 import { conflictsOf, glue, raceTurns, siteInWords, type RaceLine, type Turn } from "./race-lines.js";
 import { SCRIPT, STYLE } from "./race-page.js";
 import { raceState, stateAt, type StateKind, type StateRow } from "./race-state.js";
@@ -18,20 +19,8 @@ export interface RaceHtmlOptions {
   readonly verbose?: boolean;
 }
 
-const ESCAPES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
 /** The longest run of characters that is kept on one line whatever the width. */
 const UNBROKEN_MAX = 32;
-
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ESCAPES[character]!);
-}
 
 /** Text whose parts break apart only where `glue` allows it, with an arrow for `->`. */
 function words(text: string): string {

@@ -4,12 +4,14 @@
  */
 
 export {
+  assist,
   explore,
   type Counterexample,
   type ExploreOptions,
   type ExploreProgress,
   type Verdict,
 } from "../explore/explore.js";
+export { lost, type Helpers, type Invitation } from "../explore/crew.js";
 export { actor, hostCalls, vcpuCalls } from "../explore/calls.js";
 export { type ExploredBuild } from "../explore/core.js";
 export { type Liveness } from "../explore/liveness.js";

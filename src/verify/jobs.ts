@@ -3,7 +3,9 @@
 import { type ProfileName } from "../core/profiles.js";
 import { type RuleName } from "../core/rules.js";
 import { type GuestMmuErrorJson } from "../errors.js";
+import { type MessagePort } from "node:worker_threads";
 import { type ExploredBuild } from "../explore/core.js";
+import { type Invitation } from "../explore/crew.js";
 import { type ExploreProgress, type Verdict } from "../explore/explore.js";
 import { type MemoryModel } from "../explore/memory-model.js";
 import { type Strategy } from "../explore/strategies/index.js";
@@ -76,6 +78,16 @@ export interface Task {
   readonly progress: SharedArrayBuffer;
   /** Not 0: stop. */
   readonly stop: SharedArrayBuffer;
+  /** Most threads that may search it together. */
+  readonly threads: number;
+  /** Takes lists of `Invitation`, if there are to be several. */
+  readonly invitations: MessagePort;
+}
+
+/** What a thread is given that is to help with a job. */
+export interface AssistTask {
+  readonly job: Job;
+  readonly invitation: Invitation;
 }
 
 /** What a thread answers; null as an error says that it was told to stop before it began. */

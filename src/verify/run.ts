@@ -2,11 +2,21 @@
 
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
+import { MessageChannel } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { GuestMmuError } from "../errors.js";
+import { leaderless, lost, type Invitation } from "../explore/crew.js";
 import { startProgress } from "../report/progress.js";
 import { formatCount, formatDurationNs, formatRate } from "../report/units.js";
-import { progressBuffer, readProgress, type Answer, type Job, type JobResult, type Task } from "./jobs.js";
+import {
+  progressBuffer,
+  readProgress,
+  type Answer,
+  type AssistTask,
+  type Job,
+  type JobResult,
+  type Task,
+} from "./jobs.js";
 
 const ENTRY = new URL("./worker.js", import.meta.url).href;
 const PROGRESS_MS = 250;
@@ -26,7 +36,7 @@ export interface RunOutcome {
 
 /** How jobs are run. */
 export interface RunSettings {
-  /** Explorations at a time. Default: as many as there are processors. */
+  /** Threads, of explorations and of those that help with them. Default: as many as there are processors. */
   readonly maxWorkers?: number;
   /** Called with each result as it comes. */
   readonly onResult?: (result: JobResult, index: number) => void;
@@ -38,14 +48,18 @@ export interface RunSettings {
  */
 export async function runJobs(jobs: readonly Job[], settings: RunSettings = {}): Promise<RunOutcome> {
   const began = performance.now();
-  const threads = Math.max(1, Math.min(jobs.length, settings.maxWorkers ?? availableParallelism()));
+  const most = settings.maxWorkers ?? availableParallelism();
+  const threads = Math.max(1, Math.min(jobs.length, most));
   const stop = new SharedArrayBuffer(4);
   let interrupted = false;
   let kill: NodeJS.Timeout | undefined;
   const onSignal = (): void => {
     interrupted = true;
     Atomics.store(new Int32Array(stop), 0, 1);
-    kill = setTimeout(() => void piscina.destroy(), STOP_GRACE_MS);
+    kill = setTimeout(() => {
+      void piscina.destroy();
+      void helpers.destroy();
+    }, STOP_GRACE_MS);
   };
   process.once("SIGINT", onSignal);
   process.once("SIGTERM", onSignal);
@@ -62,13 +76,15 @@ export async function runJobs(jobs: readonly Job[], settings: RunSettings = {}):
   const allLoaded = Promise.allSettled(
     Array.from({ length: threads }, () => piscina.run(NO_TASK, { name: "ready" })),
   );
+  const helpers = new HelperThreads(piscina, most - threads);
   const view = new View(jobs);
   try {
     const results = await Promise.all(
       jobs.map(async (job, index) => {
         const answer = await answerOf(
           piscina,
-          { job, progress: view.buffers[index]!, stop },
+          { job, progress: view.buffers[index]!, stop, threads: most },
+          helpers,
           () => interrupted,
         );
         const result = resultOf(job, answer);
@@ -84,18 +100,71 @@ export async function runJobs(jobs: readonly Job[], settings: RunSettings = {}):
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
     await Promise.race([allLoaded, delay(LOADING_MS, undefined, { ref: false })]);
+    await helpers.destroy();
     await piscina.destroy();
+  }
+}
+
+/**
+ * Threads that help with a long exploration. There are as many as `--max-workers` leaves beside those that explore; they are
+ * started when the first is needed. What more is asked for waits until a thread that explores has nothing else to do.
+ */
+class HelperThreads {
+  readonly #explorers: Piscina;
+  readonly #size: number;
+  #own: Piscina | null = null;
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(explorers: Piscina, size: number) {
+    this.#explorers = explorers;
+    this.#size = size;
+  }
+
+  invite(job: Job, invitations: readonly Invitation[]): void {
+    if (this.#size > 0) {
+      this.#own ??= new Piscina({
+        filename: ENTRY,
+        minThreads: this.#size,
+        maxThreads: this.#size,
+        idleTimeout: Infinity,
+        concurrentTasksPerWorker: 1,
+        atomics: "disabled",
+      });
+      this.#own.on("error", () => undefined);
+    }
+    invitations.forEach((invitation, i) => {
+      const task: AssistTask = { job, invitation };
+      const running = (i < this.#size ? this.#own! : this.#explorers)
+        .run(task, { name: "assist", transferList: [invitation.port] })
+        .catch(() => lost(invitation))
+        .finally(() => this.#running.delete(running)) as Promise<void>;
+      this.#running.add(running);
+    });
+  }
+
+  /** Waits for those who help, who know by now that they need not, and ends their threads. */
+  async destroy(): Promise<void> {
+    await Promise.race([Promise.all(this.#running), delay(LOADING_MS, undefined, { ref: false })]);
+    await this.#own?.destroy();
   }
 }
 
 async function answerOf(
   piscina: Piscina<Task, Answer>,
-  task: Task,
+  task: Omit<Task, "invitations">,
+  helpers: HelperThreads,
   interrupted: () => boolean,
 ): Promise<Answer> {
+  const { port1, port2 } = new MessageChannel();
+  const invited: Invitation[] = [];
+  port1.on("message", (invitations: Invitation[]) => {
+    invited.push(...invitations);
+    helpers.invite(task.job, invitations);
+  });
   try {
-    return await piscina.run(task);
+    return await piscina.run({ ...task, invitations: port2 }, { transferList: [port2] });
   } catch (cause) {
+    for (const invitation of invited) leaderless(invitation);
     if (interrupted()) return { error: null };
     const why = cause instanceof Error ? cause.message : String(cause);
     const error = new GuestMmuError("WORKER_DIED", {
@@ -104,6 +173,8 @@ async function answerOf(
       cause,
     });
     return { error: error.toJSON() };
+  } finally {
+    port1.close();
   }
 }
 

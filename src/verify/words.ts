@@ -96,11 +96,12 @@ function racesInWords({ racesChecked, violations }: Verdict): string {
 }
 
 function workLine(verdict: Verdict): string {
-  const { states, steps, ends, depth, runs, localStates, milliseconds } = verdict;
+  const { states, steps, ends, depth, runs, localStates, threads, milliseconds } = verdict;
   return (
     `${formatCounted(states, "state")}, ${formatCounted(steps, "step")}, ${formatCounted(ends, "end")} of executions, ` +
     `longest ${formatCounted(depth, "step")}; ${formatCounted(localStates, "local state")} of the actors learned in ` +
-    `${formatCounted(runs, "run")} of the core; ${formatDurationNs(milliseconds * 1e6)}`
+    `${formatCounted(runs, "run")} of the core; ${formatDurationNs(milliseconds * 1e6)}` +
+    (threads > 1 ? `, ${threads} threads` : "")
   );
 }
 

@@ -1,10 +1,15 @@
 /** A thread that explores: Piscina calls the default export with each task. */
 
 import { GuestMmuError } from "../errors.js";
-import { explore, type Counterexample, type ExploreOptions } from "../explore/explore.js";
+import {
+  assist as assistWith,
+  explore,
+  type Counterexample,
+  type ExploreOptions,
+} from "../explore/explore.js";
 import { type Scenario } from "../explore/scenario.js";
 import { Setup } from "../explore/setup.js";
-import { writeProgress, type Answer, type Job, type Scope, type Task } from "./jobs.js";
+import { writeProgress, type Answer, type AssistTask, type Job, type Scope, type Task } from "./jobs.js";
 import { scenarioOf } from "./sources.js";
 
 /** Answers that the thread has loaded this file. */
@@ -12,7 +17,12 @@ export function ready(): true {
   return true;
 }
 
-export default async function work({ job, progress, stop }: Task): Promise<Answer> {
+/** Helps a thread that explores a job. What it finds, it tells to that one. */
+export async function assist({ job, invitation }: AssistTask): Promise<void> {
+  assistWith(await scenarioOf(job.source), job.options, invitation);
+}
+
+export default async function work({ job, progress, stop, threads, invitations }: Task): Promise<Answer> {
   const stopped = new Int32Array(stop);
   if (Atomics.load(stopped, 0) !== 0) return { error: null };
   try {
@@ -22,6 +32,14 @@ export default async function work({ job, progress, stop }: Task): Promise<Answe
       progress: (report) => {
         writeProgress(progress, report);
         return Atomics.load(stopped, 0) !== 0;
+      },
+      helpers: {
+        most: threads,
+        invite: (list) =>
+          invitations.postMessage(
+            list,
+            list.map(({ port }) => port),
+          ),
       },
     } satisfies ExploreOptions & Job["options"];
     const scope = scopeOf(scenario, job);
@@ -34,6 +52,8 @@ export default async function work({ job, progress, stop }: Task): Promise<Answe
   } catch (error) {
     if (error instanceof GuestMmuError) return { error: error.toJSON() };
     throw error;
+  } finally {
+    invitations.close();
   }
 }
 

@@ -1,55 +1,17 @@
 // The race page in a real browser: it needs nothing but itself, says what its slider points to, and is readable in the dark.
-// GUESTMMU_BROWSER names the browser; without it /usr/bin/chromium is used, and without that the tests are skipped.
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { chromium, type Browser, type Page } from "playwright-core";
+import { type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { raceHtml } from "../../src/report/race-html.js";
 import { sampleTrace } from "../unit/report-race-sample.js";
-
-const named = process.env["GUESTMMU_BROWSER"];
-const executablePath = named ?? "/usr/bin/chromium";
-// A browser that was named and is not there is an error, not a reason to skip.
-const missing = named === undefined && !existsSync(executablePath);
-if (missing)
-  console.warn(`race page: skipped, ${executablePath} is not there and GUESTMMU_BROWSER names no other`);
+import { missing, Pages, type OpenOptions } from "./browser.js";
 
 describe.skipIf(missing)("the race page", () => {
-  let directory: string;
-  let browser: Browser;
-  /** What the pages have asked for and complained about. */
-  let requests: string[];
-  let complaints: string[];
-
+  let pages: Pages;
   beforeAll(async () => {
-    directory = mkdtempSync(join(tmpdir(), "guestmmu-page-"));
-    browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+    pages = await Pages.launch();
   });
-  afterAll(async () => {
-    await browser.close();
-    rmSync(directory, { recursive: true });
-  });
-
-  async function open(
-    html: string,
-    options: { colorScheme?: "light" | "dark"; javaScriptEnabled?: boolean; width?: number } = {},
-  ): Promise<Page> {
-    const { width = 1440, ...rest } = options;
-    const path = join(directory, "race.html");
-    writeFileSync(path, html);
-    const page = await browser.newPage({ ...rest, viewport: { width, height: 1000 } });
-    requests = [];
-    complaints = [];
-    page.on("request", (request) => requests.push(request.url()));
-    page.on("console", (message) => {
-      if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
-    });
-    page.on("pageerror", (error) => complaints.push(error.message));
-    await page.goto(pathToFileURL(path).href);
-    return page;
-  }
+  afterAll(() => pages.close());
+  const open = (html: string, options?: OpenOptions): Promise<Page> => pages.open(html, options);
 
   const state = (page: Page): Promise<Record<string, string>> =>
     page.$$eval("aside tr", (rows) =>
@@ -60,8 +22,8 @@ describe.skipIf(missing)("the race page", () => {
 
   test("loads nothing but itself, without a complaint, and draws an arrow for each pair", async () => {
     const page = await open(raceHtml(sampleTrace()));
-    expect(complaints).toEqual([]);
-    expect(requests).toEqual([page.url()]);
+    expect(pages.complaints).toEqual([]);
+    expect(pages.requests).toEqual([page.url()]);
     // One for each word that both touch, and two for the count of page 3, which goes back and forth.
     expect(await page.locator("svg.arrows > path").count()).toBe(7);
     expect(await page.locator("button.ev").count()).toBe(28);
@@ -94,7 +56,7 @@ describe.skipIf(missing)("the race page", () => {
     await page.getByRole("button", { name: /start returns/ }).click();
     expect((await state(page))["hva 0x7f0000010000 to 0x7f0000014000"]).toBe("open");
     expect(await page.locator("button.ev.now").count()).toBe(1);
-    expect(complaints).toEqual([]);
+    expect(pages.complaints).toEqual([]);
     await page.close();
   });
 
@@ -150,8 +112,8 @@ describe.skipIf(missing)("the race page", () => {
       actors: sampleTrace().actors.map((actor) => ({ ...actor, name })),
     };
     const page = await open(raceHtml({ ...trace, end: { ...trace.end, says: name, name } }));
-    expect(complaints).toEqual([]);
-    expect(requests).toEqual([page.url()]);
+    expect(pages.complaints).toEqual([]);
+    expect(pages.requests).toEqual([page.url()]);
     expect(await page.locator("img").count()).toBe(0);
     expect(await page.locator(".facts b").first().textContent()).toBe(name);
     expect(await page.title()).toBe(`VIOLATED ${name}: ${name}`);

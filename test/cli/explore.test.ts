@@ -35,6 +35,12 @@ interface Document {
     detail: {
       limit: string | null;
       states: number;
+      steps: number;
+      ends: number;
+      outcomes: Record<string, number>;
+      localStates: number;
+      liveness: { kind: string };
+      threads: number;
       violations: {
         name: string;
         switches: number;
@@ -122,6 +128,44 @@ describe("a scenario", () => {
       expect(out).toContain(`(${limit[0]})`);
       expect(code).toBe(4);
     }
+  });
+
+  test("that takes long is searched by several threads, with the same result", async () => {
+    const long = ["explore", "two-invalidations", "--max-workers"];
+    const [one, two] = [await json(...long, "1"), await json(...long, "2")];
+    const of = ({ document }: typeof one) => document.verdicts[0]!.detail;
+    expect([one.code, two.code]).toEqual([0, 0]);
+    expect(of(one).threads).toBe(1);
+    expect(of(two).threads).toBeGreaterThanOrEqual(1);
+    expect(of(two).threads).toBeLessThanOrEqual(2);
+    for (const name of [
+      "states",
+      "steps",
+      "ends",
+      "outcomes",
+      "localStates",
+      "liveness",
+      "violations",
+    ] as const) {
+      expect(of(two)[name], name).toEqual(of(one)[name]);
+    }
+    expect(of(one).states).toBeGreaterThan(1_000_000);
+  });
+
+  test("that several threads search meets a limit as well", async () => {
+    const { code, document } = await json(
+      "explore",
+      "two-invalidations",
+      "--max-workers",
+      "2",
+      "--max-states",
+      "600000",
+    );
+    const [verdict] = document.verdicts;
+    expect(verdict).toMatchObject({ verdict: "inconclusive", detail: { limit: "states" } });
+    expect(verdict!.detail.states).toBeGreaterThan(599_000);
+    expect(verdict!.detail.states).toBeLessThan(601_000);
+    expect(code).toBe(4);
   });
 
   test("on several profiles is a table", async () => {

@@ -15,7 +15,7 @@ function unpack(path: string): string[] {
   return gunzipSync(readFileSync(path)).toString("ascii").trimEnd().split("\n");
 }
 
-/** The sample is the lines of all files, each after the name of its file. */
+/** The sample is lines of all files, each after the name of its file: of disputed ones every line. */
 function sampleOf(file: string): string[] {
   if (!sample) {
     sample = new Map();

@@ -1,55 +1,88 @@
-// One line of paging-cross.txt.gz: an access of 8 bytes that begins in one page and ends in the next. The core
-// translates page by page; both parts are checked before anything is written.
+// Lines of paging-cross.txt.gz: an access of 8 bytes that begins in one page and ends in the next.
 import * as layout from "../../src/core/layout.generated.js";
-import { ACCESS, type Processor, type Word, showControl } from "./processor.js";
+import {
+  accessOf,
+  type Case,
+  type Expected,
+  fieldsOf,
+  hex,
+  type Origin,
+  type ProcessorModel,
+  registersOf,
+  type Word,
+} from "./case.js";
 
-const { Outcome } = layout;
-const hex = (text: string): bigint => BigInt(`0x${text}`);
+const { Outcome, Register } = layout;
+const SIZE = 8;
 
-/** Translates one part; its outcome in the words of the vectors. */
-function part(processor: Processor, gva: bigint, access: number): string {
-  const walk = processor.access(gva, access);
-  if (walk.outcome === Outcome.Ok) return `ok:${walk.pa.toString(16)}`;
-  if (walk.outcome === Outcome.PageFault) return `pf:${walk.error.toString(16)}:${walk.gva.toString(16)}`;
-  return `outcome ${walk.outcome}`;
+/** What a part comes to by itself: `ok:PA` or `pf:ERR:CR2`. */
+function partOf(text: string): Expected {
+  const [kind, value, cr2] = text.split(":") as [string, string, string | undefined];
+  if (kind === "ok") {
+    return { outcome: Outcome.Ok, error: null, cr2: null, gpa: null, pa: hex(value), secondPa: null };
+  }
+  if (kind !== "pf" || cr2 === undefined) throw new Error(`part ${text}: expected ok:PA or pf:ERR:CR2`);
+  return {
+    outcome: Outcome.PageFault,
+    error: hex(value),
+    cr2: hex(cr2),
+    gpa: null,
+    pa: null,
+    secondPa: null,
+  };
 }
 
-/** Runs a line; returns what is wrong, or null. */
-export function checkCross(processor: Processor, line: string): string | null {
-  const [, access, control, cr3, pkru, pkrs, gva, text, first, second, changes] = line.split(" ") as [
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-  ];
-  const bits = Number.parseInt(control, 16);
-  const words: Word[] = text.split(",").map((item) => {
-    const [, pa, value] = /@(\w+):(\w+)$/.exec(item)!;
-    return { pa: hex(pa!), value: hex(value!) };
-  });
-  const state = { control: bits, cr3: hex(cr3), eptp: 0n, pkru: hex(pkru), pkrs: hex(pkrs) };
-  const boundary = (hex(gva) | 0xfffn) + 1n;
-  const wrong = (what: string): string =>
-    `${access} 0x${gva} control ${showControl(bits)}: ${what}\n  ${line}`;
-  processor.load(state);
-  processor.hold(words);
-  const got = [hex(gva), boundary].map((address) => part(processor, address, ACCESS[access]!));
-  if (got[0] !== first || got[1] !== second) return wrong(`${got.join(" ")}, expected ${first} ${second}`);
-  if (changes === "-") return null;
+/** What the whole comes to: the first part's fault, or the second's, or both addresses. */
+function wholeOf(first: Expected, second: Expected): Expected {
+  if (first.outcome !== Outcome.Ok) return first;
+  if (second.outcome !== Outcome.Ok) return second;
+  return { ...first, secondPa: second.pa };
+}
+
+/** Words that change as stated if both parts are `ok`; else they may have flags set, or not. */
+function wordsOf(text: string, changes: string): Word[] {
+  const exact = changes !== "-";
   const stated = new Map(
-    changes === "" ? [] : changes.split(",").map((c) => c.split(":").map(hex) as [bigint, bigint]),
+    exact && changes !== ""
+      ? changes.split(",").map((change) => change.split(":").map(hex) as [bigint, bigint])
+      : [],
   );
-  for (const word of words) {
-    const changed = processor.now(word) ^ word.value;
-    if (changed !== (stated.get(word.pa) ?? 0n))
-      return wrong(`0x${word.pa.toString(16)} changed by 0x${changed.toString(16)}`);
-  }
-  return null;
+  return text.split(",").map((item) => {
+    const [, level, at, value] = /^\d(\d)@(\w+):(\w+)$/.exec(item)!;
+    const pa = hex(at!);
+    const must = stated.get(pa) ?? 0n;
+    const entry = hex(value!);
+    const leaf = level === "1" || (entry & layout.PTE_PS) !== 0n;
+    const may = exact ? must : layout.PTE_A | (leaf ? layout.PTE_D : 0n);
+    return { pa, value: entry, level: Number(level), nested: false, must, may };
+  });
+}
+
+/** The access as a whole, and each of its parts as an access of its own: the vector says what these come to as well. */
+export function parseCross(origin: Origin, model: ProcessorModel): Case[] {
+  const [, access, control, cr3, pkru, pkrs, gva, words, first, second, changes] = fieldsOf(origin.line, 14);
+  const start = hex(gva!);
+  const next = (start | 0xfffn) + 1n;
+  const head = Number(next - start);
+  const expected = [partOf(first!), partOf(second!)] as const;
+  const whole: Case = {
+    origin,
+    model,
+    access: accessOf(access!),
+    size: SIZE,
+    gva: start,
+    registers: registersOf(Number.parseInt(control!, 16), [
+      [Register.Cr3, hex(cr3!)],
+      [Register.Pkru, hex(pkru!)],
+      [Register.Pkrs, hex(pkrs!)],
+    ]),
+    words: wordsOf(words!, changes!),
+    expected: wholeOf(...expected),
+  };
+  const flags = wordsOf(words!, "-");
+  return [
+    whole,
+    { ...whole, size: head, words: flags, expected: expected[0] },
+    { ...whole, gva: next, size: SIZE - head, words: flags, expected: expected[1] },
+  ];
 }

@@ -1,39 +1,38 @@
 // The core against the ground truth of two emulators and the manuals (the README of the vectors says how it was made).
 import { expect, test } from "vitest";
-import { vectors, whole } from "./corpus.js";
-import { checkCross } from "./cross.js";
-import { checkEpt, parseEpt } from "./ept.js";
-import { checkPaging, parsePaging } from "./paging.js";
-import { Processor } from "./processor.js";
+import { whole } from "./corpus.js";
+import { type Case, CaseRunner, agrees } from "./case.js";
+import { CONFIRMED, type VectorFile, casesOf } from "./files.js";
+import { showCase } from "./show.js";
 
+/** Reports that a failing test prints. */
 const SHOWN = 5;
 
-/** Runs every line of a file; the first failures are what a failing test prints. */
-function failures(
-  file: string,
-  page1G: boolean,
-  check: (processor: Processor, line: string) => string | null,
-): string {
-  const processor = new Processor({ page1G });
-  const lines = vectors(file);
-  expect(lines.length, `${file} has lines`).toBeGreaterThan(0);
-  const wrong: string[] = [];
-  let count = 0;
-  for (const line of lines) {
-    const what = check(processor, line);
-    if (what !== null && ++count <= SHOWN) wrong.push(what);
-  }
-  return count ? `${count} of ${lines.length} lines of ${file}:\n${wrong.join("\n")}` : "";
+/** Runs all lines of a file; returns how many there were, and the cases that came out otherwise. */
+function run(file: VectorFile): { lines: number; wrong: Case[]; runner: CaseRunner } {
+  const runner = new CaseRunner(file.model);
+  const wrong: Case[] = [];
+  let lines = 0;
+  runner.run(casesOf(file), (c, answer) => {
+    lines = c.origin.number;
+    if (!agrees(c, answer)) wrong.push(c);
+  });
+  return { lines, wrong, runner };
 }
 
-const paging = (processor: Processor, line: string): string | null =>
-  checkPaging(processor, parsePaging(line));
-const ept = (processor: Processor, line: string): string | null => checkEpt(processor, parseEpt(line));
-const extent = whole ? "every line" : "the sample";
-
-for (const file of ["paging-4level", "paging-5level", "paging-pks", "paging-pcid"]) {
-  test(`${file}: ${extent}`, { timeout: 300_000 }, () => expect(failures(file, true, paging)).toBe(""));
+function report(runner: CaseRunner, wrong: readonly Case[]): string {
+  const shown = wrong.slice(0, SHOWN).map((c) => {
+    const { answer, walks } = runner.one(c);
+    return showCase(c, answer, walks);
+  });
+  return wrong.length === 0 ? "" : `${wrong.length} cases differ\n${shown.join("\n\n")}`;
 }
-test(`paging-no1g: ${extent}`, () => expect(failures("paging-no1g", false, paging)).toBe(""));
-test(`paging-cross: ${extent}`, () => expect(failures("paging-cross", true, checkCross)).toBe(""));
-test(`ept: ${extent}`, { timeout: 300_000 }, () => expect(failures("ept", true, ept)).toBe(""));
+
+for (const file of CONFIRMED) {
+  test(`${file.name}: ${whole ? "every line" : "the sample"}`, () => {
+    const { lines, wrong, runner } = run(file);
+    if (whole) expect(lines, `lines of ${file.name}`).toBe(file.lines);
+    else expect(lines, `lines of ${file.name} in the sample`).toBeGreaterThan(0);
+    expect(report(runner, wrong)).toBe("");
+  });
+}

@@ -21,18 +21,27 @@ export interface Control {
 export type AccessName =
   "read" | "write" | "fetch" | "modify" | "implicit-read" | "implicit-write" | "stack-read" | "stack-write";
 
+/** What the entries together say of a linear address (4.6.1). */
+export interface Rights {
+  user: boolean;
+  writable: boolean;
+  executeDisable: boolean;
+}
+
 export type Verdict =
-  | { kind: "ok"; pa: bigint; shift: number; set: Map<bigint, bigint> }
-  | { kind: "page-fault"; error: number }
+  /** `set`: accessed and dirty flags that this access sets, by the address of their entry. */
+  | { kind: "ok"; pa: bigint; shift: number; set: Map<bigint, bigint>; rights: Rights }
+  /** `may`: accessed flags that a processor may have set on the way. */
+  | { kind: "page-fault"; error: number; may: Map<bigint, bigint> }
   | { kind: "general-protection" }
   | { kind: "stack-fault" };
 
-const bit = (value: bigint, index: number): boolean => ((value >> BigInt(index)) & 1n) === 1n;
-const field = (value: bigint, high: number, low: number): bigint =>
+export const bit = (value: bigint, index: number): boolean => ((value >> BigInt(index)) & 1n) === 1n;
+export const field = (value: bigint, high: number, low: number): bigint =>
   (value >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n);
 
 /** An access as 4.6 sees it. */
-function classify(access: AccessName, control: Control) {
+export function classify(access: AccessName, control: Control) {
   const implicit = access.startsWith("implicit");
   const writes = access === "write" || access === "modify" || access.endsWith("-write");
   const fetches = access === "fetch";
@@ -73,17 +82,16 @@ function keyForbids(
 }
 
 /** 4.6.1: do the access rights of the entries forbid the access? */
-function rightsForbid(entries: bigint[], access: ReturnType<typeof classify>, control: Control): boolean {
-  const userAddress = entries.every((e) => bit(e, 2));
-  const writable = entries.every((e) => bit(e, 1));
-  const executable = !control.nxe || entries.every((e) => !bit(e, 63));
+function rightsForbid(rights: Rights, access: ReturnType<typeof classify>, control: Control): boolean {
+  const { user, writable } = rights;
+  const executable = !control.nxe || !rights.executeDisable;
   if (access.user) {
-    if (!userAddress) return true;
+    if (!user) return true;
     if (access.writes && !writable) return true;
     return access.fetches && !executable;
   }
-  if (access.fetches) return !executable || (userAddress && control.smep);
-  if (userAddress && control.smap && (access.implicit || !control.ac)) return true;
+  if (access.fetches) return !executable || (user && control.smep);
+  if (user && control.smap && (access.implicit || !control.ac)) return true;
   return access.writes && control.wp && !writable;
 }
 
@@ -103,30 +111,31 @@ function errorCode(
   return error;
 }
 
-/** Translates `address`; `read` gives the 8 bytes at a physical address. */
+/** Translates `address`; `read` gives the 8 bytes at a physical address, for the table of a level. */
 export function translate(
   control: Control,
   cr3: bigint,
   address: bigint,
   accessName: AccessName,
-  read: (pa: bigint) => bigint,
+  read: (pa: bigint, level: number) => bigint,
 ): Verdict {
   if (!isCanonical(address, control)) {
     return { kind: accessName.startsWith("stack") ? "stack-fault" : "general-protection" };
   }
   const access = classify(accessName, control);
+  const places: bigint[] = [];
+  const entries: bigint[] = [];
   const fault = (causes: Parameters<typeof errorCode>[0]): Verdict => ({
     kind: "page-fault",
     error: errorCode(causes, access, control),
+    may: new Map(places.map((place) => [place, 0x20n])),
   });
-  const places: bigint[] = [];
-  const entries: bigint[] = [];
   let table = field(cr3, 51, 12) << 12n;
   let level = control.la57 ? 5 : 4;
   for (;;) {
     const shift = 12 + 9 * (level - 1);
     const place = table + 8n * field(address, shift + 8, shift);
-    const entry = read(place);
+    const entry = read(place, level);
     if (!bit(entry, 0)) return fault({ present: false });
     if (hasReservedBit(entry, level, control)) return fault({ present: true, reserved: true });
     places.push(place);
@@ -137,18 +146,18 @@ export function translate(
   }
   const leaf = entries[entries.length - 1]!;
   const shift = 12 + 9 * (level - 1);
-  const key = keyForbids(
-    Number(field(leaf, 62, 59)),
-    entries.every((e) => bit(e, 2)),
-    access,
-    control,
-  );
-  if (key || rightsForbid(entries, access, control)) return fault({ present: true, key });
+  const rights: Rights = {
+    user: entries.every((e) => bit(e, 2)),
+    writable: entries.every((e) => bit(e, 1)),
+    executeDisable: entries.some((e) => bit(e, 63)),
+  };
+  const key = keyForbids(Number(field(leaf, 62, 59)), rights.user, access, control);
+  if (key || rightsForbid(rights, access, control)) return fault({ present: true, key });
   const set = new Map<bigint, bigint>();
   places.forEach((place, i) => {
     const wanted = 0x20n | (access.writes && i === places.length - 1 ? 0x40n : 0n);
     set.set(place, (set.get(place) ?? 0n) | (wanted & ~entries[i]!));
   });
   const page = field(leaf, 51, shift) << BigInt(shift);
-  return { kind: "ok", pa: page | field(address, shift - 1, 0), shift, set };
+  return { kind: "ok", pa: page | field(address, shift - 1, 0), shift, set, rights };
 }

@@ -56,6 +56,7 @@ describe("the tarball", () => {
       "examples/walk-raw.mjs",
       "examples/walker-page/index.html",
       "dist/verify/index.js",
+      "dist/report/index.js",
       "dist/verify/worker.js",
       "build/lab-explore.wasm",
       "build/lab-explore.sites.json",
@@ -115,6 +116,62 @@ describe("installed", () => {
        console.log("clean", seen.length);`,
     );
     expect((await node("graph.mjs")).stdout).toContain("clean 0");
+  });
+
+  test("the words and pictures of a walk need nothing of Node, and their example draws a page", async () => {
+    await writeFile(
+      join(folder, "report.mjs"),
+      `import { register } from "node:module";
+       const hooks = "data:text/javascript," + encodeURIComponent(
+         "export async function resolve(s, c, n) { if (!/^(\\.|guestmmu|file:)/.test(s)) throw new Error('reaches ' + s); return n(s, c); }");
+       register(hooks);
+       console.log(typeof (await import("guestmmu/report")).walkPage);`,
+    );
+    expect((await node("report.mjs")).stdout.trim()).toBe("function");
+    const { stdout } = await node("node_modules/guestmmu/examples/walk-page.mjs", join(folder, "walk.html"));
+    expect(stdout).toMatch(/raises #PF with error code 0x3 \(P, W\/R\), because the page is read-only/);
+    expect(await readFile(join(folder, "walk.html"), "utf8")).toMatch(/^<!doctype html>[^]*<\/html>\n$/);
+  });
+
+  test("images are opened from files, and from bytes without Node", async () => {
+    await writeFile(join(folder, "memory.raw"), new Uint8Array(8192).fill(7));
+    await writeFile(
+      join(folder, "images.mjs"),
+      `import { openImage } from "guestmmu/images";
+       const image = await openImage("memory.raw");
+       const page = new Uint8Array(4096);
+       console.log(image.format, image.readPage(1, page), page[4095], image.readPage(2, page));
+       image.close();`,
+    );
+    expect((await node("images.mjs")).stdout.trim()).toBe("raw true 7 false");
+    await writeFile(
+      join(folder, "bytes.mjs"),
+      `import { register } from "node:module";
+       register("data:text/javascript," + encodeURIComponent(
+         "export async function resolve(s, c, n) { if (/^node:/.test(s)) throw new Error('reaches ' + s); return n(s, c); }"));
+       const { imageOf, loadZstd } = await import("guestmmu/images/bytes");
+       const zstd = await loadZstd();
+       console.log(imageOf(new Uint8Array(8192), "bytes", { zstd }).ranges[0].end);`,
+    );
+    expect((await node("bytes.mjs")).stdout.trim()).toBe("8192n");
+    await writeFile(
+      join(folder, "images.mts"),
+      `import { openImage, type PhysicalImage } from "guestmmu/images";
+       import { imageOf, loadZstd } from "guestmmu/images/bytes";
+       const image: PhysicalImage = imageOf(new Uint8Array(4096), "bytes", { zstd: await loadZstd() });
+       (await openImage("memory.raw", { maxUnpackedBytes: 1 })).gaps satisfies typeof image.gaps;
+       // @ts-expect-error no such format
+       imageOf(new Uint8Array(4096), "bytes", { format: "qcow2" });`,
+    );
+    await compile("images.mts", "es2023,dom");
+    await compile(
+      "images.mts",
+      "es2023",
+      "--types",
+      "node",
+      "--typeRoots",
+      join(root, "node_modules/@types"),
+    );
   });
 
   test("the worker entry and the wasm assets can be imported by name", async () => {

@@ -1,10 +1,12 @@
 /** The strategies: ways to choose which executions are looked at. */
 
 import { type Automata } from "../automata.js";
+import { type Crew } from "../crew.js";
 import { livenessOf, findLivelock, type Liveness } from "../liveness.js";
 import { DATA_RACE, type Races } from "../races.js";
 import { reducedSearch } from "../reduce.js";
 import { Search, type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "../search.js";
+import { together } from "../together.js";
 import { Random } from "../walk.js";
 import { bounded, type BoundedOptions } from "./bounded.js";
 import { runExecutions } from "./executions.js";
@@ -39,6 +41,8 @@ export interface StrategyContext {
   readonly isLoad: (site: number) => boolean;
   /** Null: races are not looked for. */
   readonly races: Races | null;
+  /** With whom strategy "exhaustive" searches. The others are for one thread. */
+  readonly crew: Crew;
   readonly progress: (report: {
     readonly states: number;
     readonly steps: number;
@@ -54,6 +58,10 @@ export interface StrategyResult extends SearchResult {
   readonly liveness: Liveness;
   /** True if every state that was met was looked at for data races. */
   readonly racesChecked: boolean;
+  /** Threads that took part, steps that helpers ran in the core, and local states that all have met. Default: one thread. */
+  readonly threads?: number;
+  readonly helperRuns?: number;
+  readonly localStates?: number;
 }
 
 const UNKNOWN = livenessOf("unknown", 0);
@@ -65,7 +73,7 @@ export function searchBy(
   context: StrategyContext,
 ): StrategyResult {
   const { strategy, maxSwitches, executions, depth, reduce, seed } = options;
-  const { races, ...rest } = context;
+  const { races, crew, ...rest } = context;
   races?.forget();
   switch (strategy) {
     case "bounded": {
@@ -84,8 +92,12 @@ export function searchBy(
     }
     default: {
       const found = reduce
-        ? reducedSearch(automata, rest)
-        : new Search(automata, { ...rest, inspect: races?.inspect }, rest.describe).run(automata.start);
+        ? { ...reducedSearch(automata, rest), cyclesSeen: true }
+        : together(crew, automata, () =>
+            new Search(automata, { ...rest, crew, inspect: races?.inspect }, rest.describe).run(
+              automata.start,
+            ),
+          );
       const result = { ...found, violations: mostTelling(found.violations, rest.stopAtFirst) };
       return {
         ...withLiveness(result, automata, context, reduce),
@@ -96,10 +108,14 @@ export function searchBy(
   }
 }
 
-/** A race says that something may go wrong; another violation, that it does. Of the one that is asked for, the latter. */
+/**
+ * A race says that something may go wrong; another violation, that it does. Of the one that is asked for, the latter; of
+ * races, always the same, in whichever order they were met.
+ */
 function mostTelling(violations: readonly Violation[], one: boolean): readonly Violation[] {
   if (!one) return violations;
-  return [violations.find(({ name }) => name !== DATA_RACE) ?? violations[0]].filter((v) => v !== undefined);
+  const harm = violations.find(({ name }) => name !== DATA_RACE);
+  return harm ? [harm] : [...violations].sort((a, b) => (a.says < b.says ? -1 : 1)).slice(0, 1);
 }
 
 /** As `bounded`, with the race that takes the fewest switches, unless there is something more telling. */
@@ -124,17 +140,17 @@ function asViolation(finding: ReturnType<Races["find"]>) {
 }
 
 /** Adds what is known of executions without an end; a livelock is a violation like others. */
-function withLiveness(
-  result: SearchResult,
+function withLiveness<R extends SearchResult & { readonly cyclesSeen: boolean }>(
+  result: R,
   automata: Automata,
   { limits, stopAtFirst }: StrategyContext,
   reduced: boolean,
-): SearchResult & { readonly liveness: Liveness } {
+): R & { readonly liveness: Liveness } {
   const cut = result.limit !== null || (stopAtFirst && result.violations.length > 0);
   // No cycle in a reduced search, no cycle at all: an execution for ever could be followed from its ends. The other way
   // round, a component of it need not have all the steps that make it fair.
   if (cut || (reduced && result.cycles > 0)) return { ...result, liveness: UNKNOWN };
-  if (result.cycles === 0) return { ...result, liveness: livenessOf("ends", 0) };
+  if (result.cycles === 0 && result.cyclesSeen) return { ...result, liveness: livenessOf("ends", 0) };
   const { liveness, violation } = findLivelock(automata, limits);
   const violations: readonly Violation[] = violation ? [...result.violations, violation] : result.violations;
   return { ...result, violations, liveness };
