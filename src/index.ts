@@ -143,6 +143,6 @@ export {
 export {
   registersOf,
   type LoadedRegisters,
-  type NestedPaging,
+  type NestedPaging as WalkerNestedPaging,
   type WalkerRegisters,
 } from "./walker/registers.js";
