@@ -47,6 +47,10 @@ export default tseslint.config(
     },
   },
   {
+    files: ["examples/walker-page/**"],
+    languageOptions: { globals: { document: "readonly", FormData: "readonly" } },
+  },
+  {
     files: ["assembly/**/*.ts", "test/assembly/*.ts"],
     rules: {
       // AssemblyScript: == is the only equality of numbers, types are wasm's, and unmanaged classes are layouts.
@@ -89,6 +93,11 @@ export default tseslint.config(
     "src/walker/**",
     "\\.\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify|inline)/|images/(?!types\\.js)|piscina|commander",
     "the walker is for any embedder: it knows memory by pages, not files",
+  ),
+  layer(
+    "src/inline/**",
+    "\\.\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify|images)/|piscina|commander",
+    "the inlined walker is the walker",
   ),
   layer(
     "src/core/**",
