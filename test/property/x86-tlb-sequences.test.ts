@@ -110,7 +110,7 @@ const operation = fc.oneof(
     }),
   },
   {
-    weight: 2,
+    weight: 5,
     arbitrary: fc.record({
       op: fc.constant("invvpid" as const),
       type: one(0n, 1n, 2n, 3n),
@@ -188,14 +188,15 @@ class Bench {
     [this.root, this.pcid, this.vpid, this.ept] = [ROOTS[0], 1n, 1n, EPTS[0]];
     for (let pa = at(8n, 0n); pa < at(44n, 0n); pa += 8n) machine.writePhysical(pa, 0n);
     const all = GUEST | layout.PTE_RW | layout.PTE_US | layout.PTE_D;
+    const page = all | layout.PTE_G;
     for (const root of ROOTS) {
       machine.writePhysical(at(root, 0n), ((root + 1n) << 12n) | all);
       machine.writePhysical(at(root + 1n, 1n), ((root + 2n) << 12n) | all);
       machine.writePhysical(at(root + 2n, 0n), ((root + 3n) << 12n) | all);
-      machine.writePhysical(at(root + 2n, 1n), (512n << 12n) | all | layout.PTE_PS);
+      machine.writePhysical(at(root + 2n, 1n), (512n << 12n) | page | layout.PTE_PS);
     }
     for (const table of [...ROOTS.map((root) => root + 3n), OTHER_PT])
-      for (const index of [0n, 1n]) machine.writePhysical(at(table, index), (DATA[0] << 12n) | all);
+      for (const index of [0n, 1n]) machine.writePhysical(at(table, index), (DATA[0] << 12n) | page);
     for (const ept of EPTS) {
       // What refers to a table has no memory type.
       for (const i of [0n, 1n, 2n]) {
