@@ -9,6 +9,6 @@ export const flushVsStructures = scenario("flush-vs-structures", {
     `${flushVsGuest.prose} The processor has paging-structure caches, and may forget any entry at any time: each walk may begin ` +
     "at a table that upper entries referred to when they were cached.",
   machine: { tlbMode: "architectural", tlb: { ...SMALL_MACHINE.tlb, structureEntries: 8 } },
-  decides: [],
+  decides: ["Z41", "Z42"],
   brokenWithout: ["FlushBeforeStartReturns", "FlushWaitsForAck", "RequestBeforeModeCheck"],
 });
