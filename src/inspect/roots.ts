@@ -57,10 +57,12 @@ export interface RootSearch {
   readonly truncated: boolean;
 }
 
-/** Pages that are kept as candidates of a search. Each takes some hundred bytes, and up to 600 pages to be read. */
-const CANDIDATES_MAX = 20_000;
+/** Pages with the form of a top-level table that are remembered: most are page tables, and fall at a second look. */
+const PAGES_MAX = 2_000_000;
+/** Pages that are judged. Each takes some kilobytes, and up to 600 pages to be read. */
+const CANDIDATES_MAX = 8192;
 /** Tables read to find where roots are mapped; and to tell which candidates are tables below a root. */
-const TABLES_READ_MAX = 200_000;
+const TABLES_READ_MAX = 50_000;
 /** Kernels that a root's upper half is compared with, if no other root has the same. */
 const KERNELS_COMPARED = 8;
 /** More than this share of implausible entries, or of missing tables, and a page is no table. */
@@ -101,7 +103,7 @@ export function findRoots(
     memory,
     (pfn, words, at) => {
       if (topLevelEntries(words, at, endPfn) > 0) {
-        if (pfns.length < CANDIDATES_MAX) pfns.push(pfn);
+        if (pfns.length < PAGES_MAX) pfns.push(pfn);
         else truncated = true;
       } else if (mayBeVmcb(words, at) && controlBlocks.length < CANDIDATES_MAX) controlBlocks.push(pfn);
     },
@@ -109,8 +111,10 @@ export function findRoots(
   );
   const tables = new Tables(memory);
   const vmcbs = controlBlocks.flatMap((pfn) => vmcbAt(memory, tables, pfn) ?? []);
+  const candidates = pfns.filter((pfn) => tables.refersToTables(pfn));
+  if (candidates.length > CANDIDATES_MAX) truncated = true;
   const judged = (hints.levels === undefined ? ([4, 5] as const) : [hints.levels]).map((levels) =>
-    judge(tables, pfns, levels, hints),
+    judge(tables, candidates.slice(0, CANDIDATES_MAX), levels, hints),
   );
   // Read with a level too few, tables of five levels are consistent too; but they do not map themselves then.
   const weight = (roots: readonly Candidate[]): number => roots.reduce((sum, root) => sum + points(root), 0);

@@ -103,6 +103,38 @@ export class Tables {
     return words;
   }
 
+  /**
+   * True if what a page refers to may be tables, at a first look: of a page table, whose entries look the same, they are
+   * data. Most of those that are looked at mostly have entries that are zero, or present and below 2^46.
+   */
+  refersToTables(pfn: number): boolean {
+    const words = this.page(pfn);
+    if (words === null) return false;
+    const children: number[] = [];
+    for (let i = 0; i < 2 * ENTRIES; i += 2)
+      if ((words[i]! & P) !== 0) children.push(pfnOfEntry(words[i]!, words[i + 1]!));
+    let tables = 0;
+    const sample = sampleOf(children);
+    for (const child of sample) if (this.#looksLikeTable(child)) tables++;
+    return tables * 2 > sample.length;
+  }
+
+  /** Whether three in four of a page's words that are not zero may be entries; true of a page of zeros. */
+  #looksLikeTable(pfn: number): boolean {
+    const words = this.page(pfn);
+    if (words === null) return false;
+    let used = 0;
+    let odd = 0;
+    for (let i = 0; i < 2 * ENTRIES; i += 2) {
+      const low = words[i]!;
+      const high = words[i + 1]!;
+      if ((low | high) === 0) continue;
+      used++;
+      if ((low & P) === 0 || pfnOfEntry(low, high) >= PLAUSIBLE_PFN_END) odd++;
+    }
+    return odd * 4 <= used;
+  }
+
   /** Looks at the table and at a sample of those below it. Tables that refer to each other end where the levels do. */
   check(pfn: number, level: number): TableVerdict {
     const key = pfn * 8 + level;
