@@ -47,6 +47,10 @@ export default tseslint.config(
     },
   },
   {
+    files: ["examples/walker-page/**"],
+    languageOptions: { globals: { document: "readonly", FormData: "readonly" } },
+  },
+  {
     files: ["assembly/**/*.ts", "test/assembly/*.ts"],
     rules: {
       // AssemblyScript: == is the only equality of numbers, types are wasm's, and unmanaged classes are layouts.
@@ -91,6 +95,11 @@ export default tseslint.config(
     "the walker is for any embedder: it knows memory by pages, not files",
   ),
   layer(
+    "src/inline/**",
+    "\\.\\./(workers|measure|report|cli|trace|explore|invariants|scenarios|verify|images)/|piscina|commander",
+    "the inlined walker is the walker",
+  ),
+  layer(
     "src/core/**",
     "\\.\\./(machine|walker|workers|measure|report|cli|trace|explore|invariants|scenarios|verify)/",
     "core knows only the module",
@@ -124,7 +133,7 @@ export default tseslint.config(
     "src/report/**",
     "\\.\\./(workers|measure|cli|trace|invariants|scenarios|verify)/|piscina|commander" +
       "|explore/(?!(trace|words|names)\\.js)|core/(?!layout\\.generated\\.js)" +
-      "|machine/(?!(access-result|address|arguments|translation)\\.js)",
+      "|machine/(?!(access-result|address|arguments|nested|translation)\\.js)",
     "report renders and computes what it is given: it knows errors, bits, walks, and the words for an execution",
   ),
   layer(

@@ -97,10 +97,11 @@ export {
   type Translation,
   type WalkStep,
 } from "./machine/translation.js";
+export { type EptPaging, type ModificationLog, type NestedPaging, type NptPaging } from "./machine/nested.js";
 export {
   type InstructionResult,
-  type NestedPaging,
   type Processor,
+  type ProcessorNesting,
   type ProcessorRegister,
 } from "./machine/processor.js";
 export {
@@ -140,9 +141,4 @@ export {
   type WalkOptions,
   type WalkerOptions,
 } from "./walker/page-walker.js";
-export {
-  registersOf,
-  type LoadedRegisters,
-  type NestedPaging as WalkerNestedPaging,
-  type WalkerRegisters,
-} from "./walker/registers.js";
+export { registersOf, type LoadedRegisters, type WalkerRegisters } from "./walker/registers.js";

@@ -1,6 +1,7 @@
 // Walks for tests of their words and pictures: tables built word by word, walked by the core, as a `Translation`.
 import * as layout from "../src/core/layout.generated.js";
 import type { AccessFault } from "../src/machine/access-result.js";
+import { nestedRegisters, type NestedPaging } from "../src/machine/nested.js";
 import type { Translated, Translation, WalkStep } from "../src/machine/translation.js";
 import type { WalkAccess, WalkContext, WalkContextRegisters } from "../src/report/walk-model.js";
 import { CoreInstance, type RecordedWalk } from "./core-instance.js";
@@ -172,14 +173,12 @@ function enter(machine: CoreInstance, registers: WalkContextRegisters): void {
       Register.EptVpidCap,
       layout.EPT_CAP_5LEVEL | (nested.executeOnly === false ? 0n : layout.EPT_CAP_EXECUTE_ONLY),
     );
-    machine.set(Register.SecondaryControls, nested.mbec ? layout.SECONDARY_MBEC : 0n);
-    machine.set(Register.Eptp, nested.eptp);
-  } else if (nested) {
-    const { ncr3, levels = 4, nxe = true } = nested;
-    machine.set(Register.Ncr3, ncr3);
-    const host = (nxe ? layout.EFER_NXE : 0n) | (levels === 5 ? layout.CR4_LA57 : 0n);
-    machine.set(Register.NestedControl, layout.NP_ENABLE | host);
   }
+  if (!nested) return;
+  const tables: Record<string, unknown> = { ...nested };
+  delete tables.executeOnly;
+  for (const [register, value] of nestedRegisters(tables as unknown as NestedPaging))
+    machine.set(register, value);
 }
 
 /** Registers of 64-bit mode, all protections of the supervisor on; `more` over them. */

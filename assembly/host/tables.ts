@@ -19,6 +19,8 @@ import { Rcu } from "../sync/grace";
 import { Ops, Order } from "../sync/ops";
 import { Spin } from "../sync/spin";
 import { PTE_A, PTE_D, PTE_G, PTE_P, PTE_PS, PTE_RW, PTE_US } from "../x86/bits";
+import { MODE_HOST, Mode } from "../x86/modes";
+import { Found, Step } from "../x86/step";
 import { putPage } from "./page";
 import { allocZeroed } from "./pool";
 
@@ -150,9 +152,11 @@ export function splitLeaf(actor: usize, slot: usize, hva: u64): void {
 export function hostEntryOf(actor: usize, mm: usize, hva: u64): u64 {
   if (hva >= MM_TASK_SIZE) return 0;
   Rcu.readLock(actor);
-  const pmd = pmdSlot(mm, hva);
-  let entry = pmd ? HostEntry.read(pmd) : 0;
-  if (HostEntry.isTable(entry)) entry = HostEntry.read(HostEntry.at(HostEntry.pfn(entry), hva, PTE_SHIFT));
+  let level: u32 = Mode.levels(MODE_HOST);
+  let entry = HostEntry.read(Map.frame(load<u32>(mm + MM_PGD)) + Mode.offset(level, hva));
+  while (Step.find(MODE_HOST, level, PTE_P, 0, entry) == Found.Table) {
+    entry = HostEntry.read(Map.frame(HostEntry.pfn(entry)) + Mode.offset(--level, hva));
+  }
   Rcu.readUnlock(actor);
   return entry;
 }

@@ -71,6 +71,8 @@ export const CR0_WP: u64 = 1 << 16;
 export const CR0_NW: u64 = 1 << 29;
 export const CR0_CD: u64 = 1 << 30;
 export const CR0_PG: u64 = 1 << 31;
+/** The bits that there are: the others stay clear after any load (SDM vol. 2A, MOV to control registers). */
+export const CR0_DEFINED: u64 = 0x3f | CR0_WP | (1 << 18) | CR0_NW | CR0_CD | CR0_PG;
 
 /** With CR4.PCIDE: keep what the TLB has for the new PCID. */
 export const CR3_NO_FLUSH: u64 = 1 << 63;

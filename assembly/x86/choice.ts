@@ -3,6 +3,7 @@
 //
 //   a cached translation that could be used is gone        SDM vol. 3A 4.10.4.1, vol. 3C 29.4.3.1
 //   a row of the walk cache that could be used is gone     vol. 3C 29.4.3.1
+//   a walk begins at a row of the paging-structure caches  vol. 3A 4.10.3, vol. 3C 29.4.1 (x86/structures.ts)
 //   a fault because an entry has fewer rights than the     vol. 3A 4.10.4.3, vol. 3C 29.4.3.4
 //   tables have by now (4-KByte entries only)
 //

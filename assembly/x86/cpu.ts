@@ -59,6 +59,7 @@ import { STRUCTURE_SHIFT } from "../layout/structures";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
 import {
   CR0_CD,
+  CR0_DEFINED,
   CR0_ET,
   CR0_NW,
   CR0_PE,
@@ -318,7 +319,7 @@ function writeCr0(vcpu: usize, value: u64): RegisterWrite {
     if (!Has.cr4(vcpu, CR4_PAE)) return RegisterWrite.GeneralProtection;
   }
   if (!paging && Has.cr4(vcpu, CR4_PCIDE)) return RegisterWrite.GeneralProtection;
-  store<u32>(vcpu + CPU_CR0, <u32>(value | CR0_ET));
+  store<u32>(vcpu + CPU_CR0, <u32>((value & CR0_DEFINED) | CR0_ET));
   const efer = load<u32>(vcpu + CPU_EFER) & ~(<u32>EFER_LMA);
   store<u32>(vcpu + CPU_EFER, paging ? efer | (<u32>EFER_LMA) : efer);
   // Required where paging goes; where it comes, entries without it have to.

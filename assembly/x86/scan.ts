@@ -85,16 +85,20 @@ function stop(s: Scan, gva: u64): bool {
   return false;
 }
 
+function writeRow(s: Scan, gva: u64, gpa: u64, hpa: u64, length: u64, entry: u64, effective: u64): void {
+  const row = changetype<ScanRow>(changetype<usize>(s) + SCAN_ROWS + <usize>(s.rows * SCAN_ROW_SIZE));
+  row.gva = gva;
+  row.gpa = gpa;
+  row.hpa = hpa;
+  row.length = length;
+  row.entry = entry;
+  row.effective = effective;
+  s.rows++;
+}
+
 /** The row that may still grow is complete. */
 function writeOpenRow(s: Scan): void {
-  const row = changetype<ScanRow>(changetype<usize>(s) + SCAN_ROWS + <usize>(s.rows * SCAN_ROW_SIZE));
-  row.gva = s.gva;
-  row.gpa = s.gpa;
-  row.hpa = s.hpa;
-  row.length = s.length;
-  row.entry = s.entry;
-  row.effective = s.effective;
-  s.rows++;
+  writeRow(s, s.gva, s.gpa, s.hpa, s.length, s.entry, s.effective);
 }
 
 /** Bits of an entry other than the address of the page that it maps. */
@@ -112,8 +116,13 @@ function continues(s: Scan, gva: u64, gpa: u64, hpa: u64, entry: u64, effective:
   return flagsOf(s.entry, effective) == flagsOf(entry, effective);
 }
 
-/** Tells of a row. False, and the scan is stopped, if there is no place for what came before it. */
+/** Tells of a row. False, and the scan is stopped, if there is no place for it, or for what came before it. */
 function tell(s: Scan, gva: u64, length: u64, gpa: u64, hpa: u64, entry: u64, effective: u64): bool {
+  if (s.fold == Fold.None) {
+    if (s.rows == s.rowMax) return stop(s, gva);
+    writeRow(s, gva, gpa, hpa, length, entry, effective);
+    return true;
+  }
   if (continues(s, gva, gpa, hpa, entry, effective)) {
     s.length += length;
     return true;

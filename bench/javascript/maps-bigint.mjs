@@ -52,7 +52,15 @@ export class MapsBigInt {
         continue;
       }
       const length = 1n << shift;
-      rows.push({ gva, pa: entry & ADDRESS & ~(length - 1n), length, entry, writable: w, user: u, executable: x });
+      rows.push({
+        gva,
+        pa: entry & ADDRESS & ~(length - 1n),
+        length,
+        entry,
+        writable: w,
+        user: u,
+        executable: x,
+      });
     }
   }
 }

@@ -1,4 +1,5 @@
-// The walks and the TLB of the core (assembly/x86), in C: same tables, same tests, same order of them.
+// The walks and the TLB of the core (assembly/x86), in C: same tables, same tests, same order of them. Of nested tables it has
+// EPT as KVM uses it: four levels, no mode-based execute control, no log, no advanced information.
 #pragma once
 
 #include "machine.h"
@@ -12,7 +13,7 @@ static inline u32 nested_rights(u32 access) {
 }
 static inline u64 deny_of(char *vcpu, u32 access) { return AT(u64, vcpu + CPU_DENY + (access << 3)); }
 
-#define OBSTACLES 0x3ffull
+#define OBSTACLES 0x7ffull
 #define EPT_RIGHTS_SHIFT 5
 #define SIZE_SHIFT 52
 #define GUEST_SIZE_SHIFT 54
@@ -137,6 +138,7 @@ struct walk_cache_row {
   u32 host, generation;
 };
 _Static_assert(sizeof(struct walk_cache_row) == 1 << ROW_SHIFT, "a row of the walk cache is not the core's");
+static inline u64 walk_cache_tag(char *vcpu, u64 gpa) { return (gpa & PTE_ADDRESS) | AT(u64, vcpu + CPU_TABLES_TAG); }
 static inline struct walk_cache_row *walk_cache_row(char *vcpu, u64 gpa) {
   u32 place = ((u32)gpa >> (12 - ROW_SHIFT)) & AT(u32, vcpu + CPU_WALK_CACHE_MASK);
   return (struct walk_cache_row *)(M + AT(u32, vcpu + CPU_WALK_CACHE_BASE) + place);
@@ -147,22 +149,22 @@ static __attribute__((noinline)) char *find_table_page(char *vcpu, u64 gpa) {
   char *host = FRAMES + page_of(t);
   if (M + AT(u32, vcpu + CPU_WALK_CACHE_BASE) != vcpu + CPU_NO_WALK_CACHE) {
     struct walk_cache_row *row = walk_cache_row(vcpu, gpa);
-    row->tag = gpa;
+    row->tag = walk_cache_tag(vcpu, gpa);
     row->host = (u32)(host - M);
-    row->generation = AT(u32, vcpu + CPU_KEPT_GENERATION);
+    row->generation = AT(u32, vcpu + CPU_TABLES_GENERATION);
   }
   return host;
 }
 static inline char *table_page(char *vcpu, u64 gpa) {
   struct walk_cache_row *row = walk_cache_row(vcpu, gpa);
-  if (row->tag == gpa && row->generation == AT(u32, vcpu + CPU_KEPT_GENERATION)) return M + row->host;
+  if (row->tag == walk_cache_tag(vcpu, gpa) && row->generation == AT(u32, vcpu + CPU_TABLES_GENERATION)) return M + row->host;
   return find_table_page(vcpu, gpa);
 }
 
 // Both: 24 references, fewer where the walk cache knows the tables.
 static inline u64 end_walk(char *vcpu, u32 outcome, u32 error) {
   AT(u32, vcpu + WALK_OUTCOME) = outcome;
-  AT(u32, vcpu + WALK_ERROR) = error;
+  AT(u64, vcpu + WALK_ERROR) = error;
   return 0;
 }
 static inline u64 end_nested(char *vcpu, u64 gpa, u32 outcome, u32 error) {
@@ -279,7 +281,7 @@ static u64 nested_loop(char *vcpu, u64 gpa, u32 bits, u32 final, int record) {
 
 // Where a guest's table entry lies, through EPT.
 static u64 *locate_table(char *vcpu, u64 pa, int write, int record) {
-  int counts = write || (AT(u64, vcpu + CPU_EPTP) & EPTP_AD) != 0;
+  int counts = write || (AT(u64, vcpu + CPU_DENY_TABLE) & OBSTACLE_EPT_CLEAN) != 0;
   u64 t = nested_loop(vcpu, pa, EPT_VIOLATION_READ | (counts ? EPT_VIOLATION_WRITE : 0), 0, record);
   if (t == 0) return 0;
   u64 hpa = page_of(t) | (pa & 0xfff);
@@ -338,6 +340,63 @@ static u64 guest_loop_nested(char *vcpu, u64 gva, u32 access) {
     if (marked == 2) return 0;
     if (marked == 0) return is_write(access) ? t & ~OBSTACLE_CLEAN : t;
   }
+}
+
+// --- tables in windows, by way of the table cache (assembly/x86/tables.ts) ---
+
+struct table_row {
+  u64 tag, rights, entry;
+  u32 host, level;
+};
+_Static_assert(sizeof(struct table_row) == 1 << TABLE_ROW_SHIFT && offsetof(struct table_row, host) == TABLE_HOST &&
+                   offsetof(struct table_row, level) == TABLE_LEVEL && offsetof(struct table_row, rights) == TABLE_RIGHTS,
+               "a row of the table cache is not the core's");
+struct window_row {
+  u64 key;
+  u32 host, used;
+};
+_Static_assert(sizeof(struct window_row) == 1 << WINDOW_ROW_SHIFT, "a row of the window table is not the core's");
+
+static char *find_window(u64 pa) {
+  struct window_row *rows = (struct window_row *)(M + HEADER(WINDOWS_BASE));
+  u32 count = HEADER(WINDOW_COUNT);
+  u32 index = (u32)((((pa >> 12) * 0x9e3779b97f4a7c15ull >> 32) * count) >> 32);
+  for (u32 i = 0; i < count; i++) {
+    if (rows[index].key == 0) return 0;
+    if (rows[index].key == (pa >> 12) + 1) return rows[index].host ? M + rows[index].host : 0;
+    if (++index == count) index = 0;
+  }
+  return 0;
+}
+static inline int guest_sound(u32 level, u64 common, u64 e) {
+  return (e & (PTE_P | common | guest_reserved(level, is_leaf(level, e)))) == PTE_P;
+}
+static __attribute__((noinline)) struct table_row *fill_row(char *vcpu, u64 gva, struct table_row *row) {
+  if (!canonical(gva)) return 0;
+  u64 table = AT(u64, vcpu + CPU_CR3) & PTE_ADDRESS, rights = PTE_RW | PTE_US, common = AT(u64, vcpu + CPU_RESERVED);
+  for (u32 level = 4;; level--) {
+    char *page = find_window(table);
+    if (page == 0) return 0;
+    u64 e = level == 1 ? 0 : entry_at(page, level, gva);
+    if (level != 1 && !guest_sound(level, common, e)) return 0;
+    if (level == 1 || is_leaf(level, e)) {
+      *row = (struct table_row){(gva >> TABLE_SPAN_SHIFT) + 1, rights, e, level == 1 ? (u32)(page - M) : 0, level};
+      return row;
+    }
+    rights = (rights & e & (PTE_RW | PTE_US)) | ((rights | e) & PTE_XD);
+    table = e & PTE_ADDRESS;
+  }
+}
+// The guest's dimension alone, as the question asks. `rows` and `mask` are the vCPU's part of the cache.
+static inline u64 translate_tables(char *vcpu, char *rows, u32 mask, u64 gva) {
+  struct table_row *row = (struct table_row *)(rows + (((u32)(gva >> TABLE_SPAN_SHIFT) << TABLE_ROW_SHIFT) & mask));
+  if (unlikely(row->tag != (gva >> TABLE_SPAN_SHIFT) + 1) && (row = fill_row(vcpu, gva, row)) == 0) return 0;
+  u64 rights = row->rights, e = row->entry;
+  if (likely(row->level == 1)) {
+    e = entry_at(M + row->host, 1, gva);
+    if (!guest_sound(1, AT(u64, vcpu + CPU_RESERVED), e)) return 0;
+  }
+  return make(leaf_page(row->level, e, gva), ordinary_obstacles(rights & e, rights | e, e), row->level - 1, e);
 }
 
 // --- TLB ---
@@ -407,21 +466,35 @@ static inline char *tlb_fill(char *vcpu, u64 gva, u64 t) {
   if ((t >> GUEST_SIZE_SHIFT) & 3) die("large guest pages are not in this twin");
   return M + (u32)(addend + (u32)gva);
 }
+static inline int tlb_covers(char *vcpu, struct tlb_entry *e, u64 gva) {
+  u64 other = e->context ^ AT(u64, vcpu + CPU_CONTEXT);
+  if (other & TLB_CONTEXT_VPID) return 0;
+  if (!(e->rights & TRANSLATION_GLOBAL) && other & TLB_CONTEXT_PCID) return 0;
+  u64 address = ((e->tag << 2) >> 2) << (12 + 9 * (e->tag >> 62)), shift = 12 + 9 * ((e->rights >> 12) & 3);
+  return address >> shift == gva >> shift;
+}
 // After a fault: what the TLB has for this page number, in its three places.
 static inline void tlb_drop_address(char *vcpu, u64 gva) {
   struct tlb_entry *e = tlb_slot(vcpu, gva);
-  if (e->tag == gva >> 12) e->generation = 0;
+  if (e->tag == gva >> 12 && tlb_covers(vcpu, e, gva)) e->generation = 0;
   if (AT(u32, vcpu + CPU_LARGE_SEEN) == 0 || AT(u32, vcpu + CPU_TLB_LARGE_BASE) == 0) return;
   for (u32 size = 1; size <= 2; size++) {
     struct tlb_entry *large = tlb_large_slot(vcpu, gva, size);
-    if (large->tag == large_tag(gva, size)) large->generation = 0;
+    if (large->tag == large_tag(gva, size) && tlb_covers(vcpu, large, gva)) large->generation = 0;
   }
+}
+// After an exit that EPT caused: what is cached of the guest-physical address.
+static inline void tlb_drop_gpa(char *vcpu, u64 gpa) {
+  struct walk_cache_row *row = walk_cache_row(vcpu, gpa);
+  if (row->tag == walk_cache_tag(vcpu, gpa)) row->generation = 0;
 }
 static inline void tlb_flush_all(char *vcpu) {
   u32 generation = AT(u32, vcpu + CPU_GENERATION) + 1;
   if (generation == 0) die("TLB generations are used up");
   AT(u32, vcpu + CPU_GENERATION) = generation;
   AT(u32, vcpu + CPU_KEPT_GENERATION) = generation;
+  AT(u32, vcpu + CPU_TABLES_GENERATION) = generation;
+  AT(u32, vcpu + CPU_VPIDS_SEEN) = 0;
   AT(u32, vcpu + CPU_LARGE_SEEN) = 0;
 }
 
@@ -433,8 +506,8 @@ static u64 walk_fast(char *vcpu, u64 gva, u32 access) {
   if (shape == Shape_Guest) return guest_fast(vcpu, gva, access);
   if (shape == Shape_None) return 0;
   u64 t = nested_fast(vcpu, gva);
-  if (t == 0) return end_at_hole(vcpu, gva, gva & ~0xfffull, access, 0);
-  return denies(t, deny_of(vcpu, access)) ? 0 : t;
+  if (t == 0) return end_at_hole(vcpu, gva, gva & ~0xfffull, access, OBSTACLE_USER);
+  return denies(t, deny_of(vcpu, access)) ? 0 : t | OBSTACLE_USER;
 }
 
 static u64 walk_recorded(char *vcpu, u64 gva, u32 access) {
@@ -442,7 +515,8 @@ static u64 walk_recorded(char *vcpu, u64 gva, u32 access) {
   AT(u64, vcpu + WALK_GVA) = gva;
   AT(u64, vcpu + WALK_GPA) = gva;
   AT(u32, vcpu + WALK_STEP_COUNT) = 0;
-  u64 t = make(gva & ~0xfffull, 0, 0, 0);
+  AT(u32, vcpu + WALK_NESTED_MODE) = AT(u32, vcpu + CPU_NESTED_MODE);
+  u64 t = make(gva & ~0xfffull, OBSTACLE_USER, 0, 0);
   if (shape & Shape_Guest) {
     t = guest_loop_nested(vcpu, gva, access);
     if (t == 0) return 0;
@@ -451,7 +525,7 @@ static u64 walk_recorded(char *vcpu, u64 gva, u32 access) {
   u64 gpa = AT(u64, vcpu + WALK_GPA);
   u64 nested = nested_loop(vcpu, gpa, nested_rights(access), EPT_VIOLATION_FINAL, 1);
   if (nested == 0) return 0;
-  t = shape & Shape_Guest ? combine(t, nested) : nested;
+  t = shape & Shape_Guest ? combine(t, nested) : nested | OBSTACLE_USER;
   AT(u64, vcpu + WALK_PA) = page_of(t) | (gva & 0xfff);
   AT(u64, vcpu + WALK_RIGHTS) = t & OBSTACLES;
   AT(u32, vcpu + WALK_SHIFT) = 12 + 9 * ((t >> SIZE_SHIFT) & 3);
@@ -471,14 +545,16 @@ static char *translate_miss(char *vcpu, u64 gva, u32 access) {
     return tlb_fill(vcpu, gva, pge ? t : t & ~TRANSLATION_GLOBAL);
   }
   tlb_drop_address(vcpu, gva);
+  if (AT(u32, vcpu + WALK_OUTCOME) == Outcome_EptViolation) tlb_drop_gpa(vcpu, AT(u64, vcpu + WALK_GPA));
   return 0;
 }
 
 // --- the kernels of assembly/x86/measure.ts ---
 
-#define KERNEL(name, dependent, body)                                                          \
+#define KERNEL(name, dependent, body, ...)                                                     \
   static __attribute__((noinline)) u64 name(char *vcpu, u64 base, u64 mask, u32 n, u64 seed) { \
     u64 x = seed, last = 0, digest = 0;                                                        \
+    __VA_ARGS__                                                                                \
     for (u32 i = 0; i < n; i++) {                                                              \
       x ^= x << 13;                                                                            \
       x ^= x >> 7;                                                                             \
@@ -499,12 +575,25 @@ static char *translate_miss(char *vcpu, u64 gva, u32 access) {
   if (at == 0) return MEASURE_FAILED;      \
   value = AT(u64, at)
 
+// As the core: the deny mask is read once, the cache's place is a constant of the instance.
+#define TABLES_BODY                                                           \
+  u64 t = translate_tables(vcpu, rows, rows_mask, gva);                       \
+  if (t == 0 || denies(t, deny)) return MEASURE_FAILED;                       \
+  value = page_of(t)
+#define TABLES_PLACE                                                                                    \
+  u32 rows_size = HEADER(TABLE_CACHE_ENTRIES) << TABLE_ROW_SHIFT;                                       \
+  u32 rows_mask = rows_size - (1 << TABLE_ROW_SHIFT);                                                   \
+  char *rows = M + HEADER(TABLE_CACHES_BASE) + (u64)(u32)((vcpu - ACTORS) / ACTOR_SIZE) * 2 * rows_size; \
+  u64 deny = deny_of(vcpu, Access_Read) & ~(OBSTACLE_CLEAN | OBSTACLE_EPT_CLEAN);
+
 KERNEL(walk_dependent, 1, WALK_BODY(guest_fast))
 KERNEL(walk_independent, 0, WALK_BODY(guest_fast))
 KERNEL(nested_dependent, 1, WALK_BODY(guest_fast_nested))
 KERNEL(nested_independent, 0, WALK_BODY(guest_fast_nested))
 KERNEL(tlb_dependent, 1, TLB_BODY)
 KERNEL(tlb_independent, 0, TLB_BODY)
+KERNEL(tables_dependent, 1, TABLES_BODY, TABLES_PLACE)
+KERNEL(tables_independent, 0, TABLES_BODY, TABLES_PLACE)
 
 static u64 measure(u32 what, int dependent, char *vcpu, u64 base, u32 pages, u32 n, u64 seed) {
   u64 mask = (u64)pages - 1;
@@ -513,6 +602,8 @@ static u64 measure(u32 what, int dependent, char *vcpu, u64 base, u32 pages, u32
       return dependent ? walk_dependent(vcpu, base, mask, n, seed) : walk_independent(vcpu, base, mask, n, seed);
     case Measure_NestedWalk:
       return dependent ? nested_dependent(vcpu, base, mask, n, seed) : nested_independent(vcpu, base, mask, n, seed);
+    case Measure_Tables:
+      return dependent ? tables_dependent(vcpu, base, mask, n, seed) : tables_independent(vcpu, base, mask, n, seed);
     default:
       return dependent ? tlb_dependent(vcpu, base, mask, n, seed) : tlb_independent(vcpu, base, mask, n, seed);
   }

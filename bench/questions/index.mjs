@@ -4,6 +4,7 @@ import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
 import { vectors } from "./vectors.mjs";
 import { tlbHit, walkCached, walkDistinct, walkL2, walkNested } from "./walk.mjs";
+import { maps, translateBatch } from "./walker.mjs";
 import { invalidator, twoWorkers } from "./workers.mjs";
 
 export const QUESTIONS = [
@@ -12,6 +13,8 @@ export const QUESTIONS = [
   walkDistinct,
   tlbHit,
   walkNested,
+  translateBatch,
+  maps,
   populate,
   cycle,
   twoWorkers,

@@ -29,6 +29,7 @@ export const vectors = {
     if (!whole) return [];
     const rows = [];
     const total = { seconds: 0, lines: 0, differ: 0 };
+    const before = process.cpuUsage();
     for (const file of CONFIRMED) {
       const { seconds, lines, differ } = await runFile(file, { CaseRunner, agrees, casesOf });
       total.seconds += seconds;
@@ -47,6 +48,10 @@ export const vectors = {
       target: { atMost: 10 },
     });
     rows.push({ ...all, counts: { lines: total.lines, differ: total.differ } });
+    // What it takes of a processor that others use as well.
+    const { user, system } = process.cpuUsage(before);
+    const value = (user + system) / 1e6;
+    rows.push(limitRow({ case: "all, of a processor", unit: "s", value, reads: "seconds", target: null }));
     return rows;
   },
 };

@@ -85,6 +85,7 @@ export const CPU_VPIDS_SEEN = 540;
 export const CPU_WALK_CACHE_BASE = 408;
 export const CPU_WALK_CACHE_MASK = 412;
 export const CR0_CD = 0x40000000n;
+export const CR0_DEFINED = 0xe005003fn;
 export const CR0_ET = 0x10n;
 export const CR0_NW = 0x20000000n;
 export const CR0_PE = 0x1n;

@@ -18,8 +18,8 @@ import { lastWritten } from "./writes.js";
 const HEADER_BYTES = 4096;
 const BLOCK_HEADER_BYTES = 16;
 
-/** Blocks that a dump may have. Each takes 40 bytes while the index is made, and 24 from then on. */
-const BLOCKS_MAX = 2 ** 22;
+/** Blocks that a dump may have. Each takes some 100 bytes while the index is made, and 24 from then on. */
+const BLOCKS_MAX = 2 ** 21;
 
 const REARRANGE = "Rearrange it first: makedumpfile -R OUT < FILE";
 
@@ -111,18 +111,18 @@ class BlockColumns {
 function readBlocks(source: ByteSource, remarks: RemarkLog): BlockColumns {
   const { name, size } = source;
   const headers = new CachedSource(source);
+  const header = new Uint8Array(BLOCK_HEADER_BYTES);
+  const fields = fieldsOf(header);
   const blocks = new BlockColumns();
   const cut = (at: number) =>
     remarks.add(
       `The flattened dump ends at byte ${at} without an end mark: what came from there on was cut off.`,
     );
   for (let at = HEADER_BYTES; ;) {
-    const header = bytesAt(headers, at, BLOCK_HEADER_BYTES);
-    if (header.length < BLOCK_HEADER_BYTES) {
+    if (headers.read(at, header) < BLOCK_HEADER_BYTES) {
       cut(at);
       return blocks;
     }
-    const fields = fieldsOf(header);
     const [start, length] = [Number(fields.getBigInt64(0)), Number(fields.getBigInt64(8))];
     if (start === -1 && length === -1) return blocks;
     if (start < 0 || length <= 0 || start + length > Number.MAX_SAFE_INTEGER) {

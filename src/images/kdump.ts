@@ -28,7 +28,7 @@ const DESCRIPTOR_BYTES = 24;
 const VERSION_MIN = 1;
 const VERSION_MAX = 6;
 
-/** Pages that a dump may declare: 64 TiB. Their bitmaps, of 2 GiB each, are read once when it is opened. */
+/** Pages that a dump may declare: 64 TiB. Their bitmaps, of 2 GiB each, are read when it is opened. */
 const PAGES_MAX = 2 ** 34;
 
 /** Page descriptors that are searched for what a truncation took: those of 256 GiB. */
@@ -85,23 +85,26 @@ export function kdumpImage(
 ): PhysicalImage {
   const header = parseHeaders(source);
   refuseCompressions(source.name, header.status, codecs);
-  const tables = new CachedSource(source);
-  const { pages, bitmapAt, bitmapBytes } = header;
-  const halfBytes = bitmapBytes / 2;
-  const hasTwo = halfBytes * 8 >= pages;
-  const held = new PageBitmap(tables, hasTwo ? bitmapAt + halfBytes : bitmapAt, pages);
-  const descriptors = new Descriptors(tables, header.descriptorsAt);
-  const gaps = new GapLog();
   if ((header.status & STATUS_INCOMPLETE) !== 0) {
     remarks.add("The header says that the writer ran out of room: pages are missing.");
   }
-  if (hasTwo) markExcluded(new PageBitmap(tables, bitmapAt, pages), held, header.dumpLevel, gaps, remarks);
+  const { pages, bitmapAt, bitmapBytes } = header;
+  const halfBytes = bitmapBytes / 2;
+  const hasTwo = halfBytes * 8 >= pages;
+  const gaps = new GapLog();
+  let ranges = new RangeList();
+  const held = new PageBitmap(source, hasTwo ? bitmapAt + halfBytes : bitmapAt, pages, (first, end) =>
+    ranges.add(first * PAGE_BYTES, end * PAGE_BYTES),
+  );
+  if (hasTwo) markExcluded(held, header, gaps, remarks);
+  const descriptors = new Descriptors(source, header.descriptorsAt);
   const isCut = held.count > 0 && descriptors.isMissing(descriptors.read(held.count - 1));
-  if (isCut) remarks.add("The file was cut off: it does not hold the last page of the dump.");
   const areMissingMarked = isCut && held.count <= SEARCH_MAX;
-  if (isCut && !areMissingMarked)
-    remarks.add(`The pages missing are not listed: there are over ${SEARCH_MAX}.`);
-  const ranges = heldRanges(held, descriptors, areMissingMarked, gaps);
+  if (isCut) {
+    const rest = areMissingMarked ? "" : `; which pages are missing is not searched for beyond ${SEARCH_MAX}`;
+    remarks.add(`The file was cut off: it does not hold the last page of the dump${rest}.`);
+  }
+  if (areMissingMarked) ranges = markMissing(held, descriptors, gaps);
   const notes = new Notes(source, remarks);
   notes.read(header.notes.position, header.notes.length);
   const { position, length } = header.vmcoreinfo;
@@ -184,10 +187,16 @@ class KdumpImage extends ImageOfSource {
 
 /** The table of page descriptors: i64 position, u32 length, u32 flags, u64 page flags. */
 class Descriptors {
+  private readonly cached: CachedSource;
+  private readonly bytes = new Uint8Array(DESCRIPTOR_BYTES);
+  private readonly fields = fieldsOf(this.bytes);
+
   constructor(
-    private readonly source: CachedSource,
+    source: ByteSource,
     private readonly tableAt: number,
-  ) {}
+  ) {
+    this.cached = new CachedSource(source);
+  }
 
   /** Position in the file of the descriptor of the page of that rank. */
   position(rank: number): number {
@@ -196,9 +205,8 @@ class Descriptors {
 
   /** All zero where the file has ended. */
   read(rank: number): Descriptor {
-    const bytes = new Uint8Array(DESCRIPTOR_BYTES);
-    this.source.read(this.position(rank), bytes);
-    const fields = fieldsOf(bytes);
+    const { bytes, fields } = this;
+    bytes.fill(0, this.cached.read(this.position(rank), bytes));
     return {
       position: fieldNumber(fields, 0),
       length: fields.getUint32(8, true),
@@ -208,23 +216,16 @@ class Descriptors {
 
   /** True if the page or its descriptor is where the file has ended, or never was written. */
   isMissing({ position, length }: Descriptor): boolean {
-    return length === 0 || position + length > this.source.size;
+    return length === 0 || position + length > this.cached.size;
   }
 }
 
-/**
- * The pages that can be read. If the file was cut off - it does not hold the last page - those that are missing are
- * searched for and marked.
- */
-function heldRanges(held: PageBitmap, descriptors: Descriptors, isCut: boolean, gaps: GapLog): RangeList {
+/** Marks the pages that a file which was cut off lacks; the ranges of those that it has. */
+function markMissing(held: PageBitmap, descriptors: Descriptors, gaps: GapLog): RangeList {
   const ranges = new RangeList();
   const missing = new RangeList(MISSING_MAX);
   let rank = 0;
   held.forEachRun((first, end) => {
-    if (!isCut) {
-      ranges.add(first * PAGE_BYTES, end * PAGE_BYTES);
-      return;
-    }
     for (let pfn = first; pfn < end; pfn++, rank++) {
       const list = descriptors.isMissing(descriptors.read(rank)) ? missing : ranges;
       list.add(pfn * PAGE_BYTES, (pfn + 1) * PAGE_BYTES);
@@ -236,16 +237,16 @@ function heldRanges(held: PageBitmap, descriptors: Descriptors, isCut: boolean, 
 
 /** Pages that the machine had and the dump left out are a gap each run, and counted in a remark. */
 function markExcluded(
-  present: PageBitmap,
   held: PageBitmap,
-  dumpLevel: number,
+  { bitmapAt, dumpLevel }: Header,
   gaps: GapLog,
   remarks: RemarkLog,
 ): void {
+  const why = `Left out of the dump (dump level ${dumpLevel}).`;
   let count = 0;
-  present.forEachRunWithout(held, (first, end) => {
+  held.forEachRunMissing(bitmapAt, (first, end) => {
     count += end - first;
-    gaps.add(first * PAGE_BYTES, end * PAGE_BYTES, `Left out of the dump (dump level ${dumpLevel}).`);
+    gaps.add(first * PAGE_BYTES, end * PAGE_BYTES, why);
   });
   if (count > 0) remarks.add(`${count} pages were left out of the dump (dump level ${dumpLevel}).`);
 }

@@ -8,11 +8,11 @@ export const PAGE_BYTES = 4096;
 /** First address beyond the physical address space of x86-64 (MAXPHYADDR is at most 52). */
 export const PHYSICAL_END = 2 ** 52;
 
-/** Pieces of memory that one image may have: program headers, LiME ranges. A piece takes some 100 bytes here. */
-export const SEGMENTS_MAX = 2 ** 20;
+/** Pieces of memory that one image may have: program headers, LiME ranges. 400 bytes each, while the file is opened. */
+export const SEGMENTS_MAX = 2 ** 18;
 
 /** Ranges that an image lists at most. */
-export const RANGES_MAX = 2 ** 20;
+export const RANGES_MAX = 2 ** 18;
 
 /** Gaps that are described one by one; further ones are only counted. */
 const GAPS_MAX = 1000;

@@ -29,7 +29,7 @@ export interface SegmentColumns {
   readonly positions: Float64Array;
 }
 
-/** Disjoint pieces in ascending order, in columns: a dump may have a million of them. */
+/** Disjoint pieces in ascending order, in columns: the index of a flattened dump may have a million of them. */
 export class SegmentMap {
   private readonly starts: Float64Array;
   private readonly ends: Float64Array;
@@ -61,13 +61,10 @@ export class SegmentMap {
     gaps: GapLog,
   ): SegmentMap {
     const say = (header: number) => `${what} at byte ${header}`;
-    const cuts: Cut[] = [];
     const held: Piece[] = [];
     for (const segment of declared) {
-      const end = heldEnd(segment, sourceSize, (from, to, why) => {
-        if (to > from) cuts.push({ start: from, end: to, why: `${say(segment.header)} ${why}` });
-      });
       const { start, position, header } = segment;
+      const end = bounds(segment, sourceSize).file;
       if (end > start) held.push({ start, end, position, header });
     }
     held.sort((a, b) => a.start - b.start);
@@ -91,7 +88,7 @@ export class SegmentMap {
       ends: Float64Array.from(pieces, (piece) => piece.end),
       positions: Float64Array.from(pieces, (piece) => piece.position),
     });
-    map.markCuts(cuts, gaps);
+    map.markCuts(declared, sourceSize, say, gaps);
     return map;
   }
 
@@ -155,12 +152,17 @@ export class SegmentMap {
     return index;
   }
 
-  /** Marks of each cut what no piece holds. Over merged ranges, so that every step of the loop marks something. */
-  private markCuts(cuts: readonly Cut[], gaps: GapLog): void {
-    if (cuts.length === 0) return;
+  /** Marks what was declared and no piece holds. */
+  private markCuts(
+    declared: readonly DeclaredSegment[],
+    sourceSize: number,
+    say: (header: number) => string,
+    gaps: GapLog,
+  ): void {
     const ranges = [...this.ranges()];
     const ends = Float64Array.from(ranges, ([, end]) => end);
-    for (const { start, end, why } of cuts) {
+    // Over merged ranges, so that every step of the loop marks something.
+    const mark = (start: number, end: number, why: string) => {
       let from = start;
       for (let index = firstAbove(ends, ends.length, from); index < ranges.length && from < end; index++) {
         const [nextStart, nextEnd] = ranges[index]!;
@@ -169,6 +171,21 @@ export class SegmentMap {
         from = nextEnd;
       }
       gaps.add(from, end, why);
+    };
+    for (const segment of declared) {
+      const { header, start, length, stored, position } = segment;
+      const { file, stored: storedEnd, memory } = bounds(segment, sourceSize);
+      if (file === start + length) continue;
+      if (gaps.isFull) {
+        gaps.add(file, start + length, "");
+        continue;
+      }
+      const [needs, what] = [showNumber(position + stored), say(header)];
+      mark(file, storedEnd, `${what} needs a file of ${needs} bytes; it was cut off after ${sourceSize}.`);
+      const sizes = `${showNumber(length)} bytes and stores ${showNumber(stored)}`;
+      mark(storedEnd, memory, `${what} declares ${sizes}: the rest was left out of the dump.`);
+      const reach = `reaches ${showAddress(start + length)}; x86-64 has no physical address beyond 2^52`;
+      mark(memory, start + length, `${what} ${reach}.`);
     }
   }
 }
@@ -178,12 +195,6 @@ interface Piece {
   readonly end: number;
   readonly position: number;
   readonly header: number;
-}
-
-interface Cut {
-  readonly start: number;
-  readonly end: number;
-  readonly why: string;
 }
 
 /** Index of the first of `count` ascending `ends` that is above `address`, or `count`. */
@@ -198,30 +209,13 @@ function firstAbove(ends: Float64Array, count: number, address: number): number 
   return low;
 }
 
-/** End of what can be read of a segment; `cut` is told of the rest. */
-function heldEnd(
+/** Where a segment ends: `memory` in the physical address space, `stored` in the dump, `file` in what is left of it. */
+function bounds(
   { start, length, stored, position }: DeclaredSegment,
   sourceSize: number,
-  cut: (start: number, end: number, why: string) => void,
-): number {
-  const end = Math.min(start + length, Math.max(start, PHYSICAL_END));
-  if (end < start + length) {
-    const reach = showAddress(start + length);
-    cut(end, start + length, `reaches ${reach}; x86-64 has no physical address beyond 2^52.`);
-  }
-  const storedEnd = Math.min(end, start + stored);
-  cut(
-    storedEnd,
-    end,
-    `declares ${showNumber(length)} bytes and stores ${showNumber(stored)}: the rest was left out of the dump.`,
-  );
-  const fileEnd = Math.min(storedEnd, start + Math.max(0, sourceSize - position));
-  if (fileEnd < storedEnd) {
-    cut(
-      fileEnd,
-      storedEnd,
-      `needs a file of ${showNumber(position + stored)} bytes; it was cut off after ${sourceSize}.`,
-    );
-  }
-  return fileEnd;
+): { readonly memory: number; readonly stored: number; readonly file: number } {
+  const memory = Math.min(start + length, Math.max(start, PHYSICAL_END));
+  const storedEnd = Math.min(memory, start + stored);
+  const file = Math.min(storedEnd, start + Math.max(0, sourceSize - position));
+  return { memory, stored: storedEnd, file };
 }

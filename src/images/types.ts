@@ -46,7 +46,7 @@ export interface PhysicalImage extends PhysicalMemory {
   readonly format: ImageFormat;
   readonly compression: ImageCompression;
   /**
-   * Memory that can be read: ascending, disjoint, and with neighbours merged. At most 2^20: where there would be more,
+   * Memory that can be read: ascending, disjoint, and with neighbours merged. At most 2^18: where there would be more,
    * the smallest holes are counted in. `readPage` and `read` know them all the same.
    */
   readonly ranges: readonly PhysicalRange[];

@@ -164,7 +164,11 @@ class TemporaryFile {
 
   /** The file as a source that closes it. */
   finish(name: string): ByteSource {
-    ftruncateSync(this.descriptor, this.size);
+    try {
+      ftruncateSync(this.descriptor, this.size);
+    } catch (error) {
+      throw temporaryFailed(this.directory, this.size, error);
+    }
     const source = new FileSource(this.descriptor, name, this.size);
     return { name, size: this.size, read: source.read.bind(source), close: this.close };
   }

@@ -9,10 +9,10 @@ import { unsupported } from "./limits.js";
 import { fieldsOf } from "./source.js";
 import { damaged, endsEarly } from "./streams.js";
 
-/** Largest window that the decoder accepts: that of `zstd --long=27`, which every decoder of a file has to accept. */
+/** Largest window that the decoder accepts: that of `zstd --long=27`, as `zstd -d` without options. */
 const WINDOW_MAX_BYTES = 2 ** 27;
 
-/** Bytes that `ZstdStream` should be given at a time. */
+/** Bytes of a stream that `Zstd.decode` should be given at a time. */
 export const ZSTD_PIECE_BYTES = 64 * 1024;
 
 /** Bytes of the largest frame header. */
@@ -157,12 +157,12 @@ function parseFrameHeader(head: Uint8Array): FrameHeader | null {
   const contentAt = dictionaryAt + [0, 1, 2, 4][descriptor & 3]!;
   const contentSizeBytes = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6]!;
   if (head.length < contentAt + contentSizeBytes) return null;
-  const contentSize = littleEndian(head.subarray(contentAt, contentAt + contentSizeBytes));
   // The two-byte form counts from 256.
-  const contentBytes = contentSizeBytes === 0 ? null : contentSize + (contentSizeBytes === 2 ? 256 : 0);
+  const contentBytes =
+    littleEndian(head.subarray(contentAt, contentAt + contentSizeBytes)) + (contentSizeBytes === 2 ? 256 : 0);
   return {
-    windowBytes: isSingleSegment ? contentSize : 2 ** (10 + (head[5]! >> 3)) * (1 + (head[5]! & 7) / 8),
-    contentBytes,
+    windowBytes: isSingleSegment ? contentBytes : 2 ** (10 + (head[5]! >> 3)) * (1 + (head[5]! & 7) / 8),
+    contentBytes: contentSizeBytes === 0 ? null : contentBytes,
     hasDictionary: head.subarray(dictionaryAt, contentAt).some((byte) => byte !== 0),
   };
 }

@@ -6,19 +6,21 @@
 import {
   Flush,
   FAULT_MANAGED,
-  EFER_NXE,
-  CR4_LA57,
-  NP_ENABLE,
   Outcome,
   Register,
   RegisterWrite,
-  SECONDARY_MBEC,
-  SECONDARY_PML,
 } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { accessNumber, WalkRecord, type AccessFault, type AccessKind } from "./access-result.js";
 import { aligned, gva as toGva, hex, hpa as toHpa, type GvaLike, type Hpa, type HpaLike } from "./address.js";
-import { checkOptions, choice, flag, integer, show } from "./arguments.js";
+import { checkOptions, choice, flag, show } from "./arguments.js";
+import {
+  nestedRegisters,
+  type EptPaging,
+  type ModificationLog,
+  type NestedPaging,
+  type NptPaging,
+} from "./nested.js";
 import { type MachineState } from "./state.js";
 import { stepsOf, type Translated, type Translation } from "./translation.js";
 import { unsignedValue } from "./width.js";
@@ -45,26 +47,8 @@ const REGISTERS = {
 /** Registers of a processor; docs/paging.md says what those beside the architectural ones hold. */
 export type ProcessorRegister = keyof typeof REGISTERS;
 
-/** Nested tables: EPT (SDM vol. 3C 29.3), or those of AMD (APM vol. 2 15.25). */
-export type NestedPaging =
-  | {
-      readonly kind: "ept";
-      /** EPT pointer: bits 2:0 memory type (0 or 6), 5:3 levels less one (3 or 4), 6 accessed and dirty flags. */
-      readonly eptp: bigint;
-      /** Mode-based execute control. Default false. */
-      readonly modeBasedExecute?: boolean;
-      /** Page-modification log: a page of its own, and the index of the next entry, 511 at first. Default: none. */
-      readonly log?: { readonly address: HpaLike; readonly index?: number } | null;
-    }
-  | {
-      readonly kind: "npt";
-      /** Host-physical address of the top table. */
-      readonly ncr3: HpaLike;
-      /** The host's CR4.LA57. Default 4. */
-      readonly levels?: 4 | 5;
-      /** The host's EFER.NXE. Default true. */
-      readonly nxe?: boolean;
-    };
+/** Nested tables of a processor: EPT may log the pages that are written. */
+export type ProcessorNesting = (EptPaging & { readonly log?: ModificationLog | null }) | NptPaging;
 
 /** What became of an instruction: #GP(0), VMfail, and `unsupported` for what this processor does not have. */
 export interface InstructionResult {
@@ -114,9 +98,10 @@ export class Processor {
   }
 
   /** Loads nested tables, or takes them away (null). The first register that is refused ends it. Drops nothing cached. */
-  nest(nested: NestedPaging | null): InstructionResult {
-    for (const [name, value] of this.#nestedRegisters(nested)) {
-      const result = this.set(name, value);
+  nest(nested: ProcessorNesting | null): InstructionResult {
+    const { log = null, ...tables } = nested?.kind === "ept" ? nested : { log: null, ...nested };
+    for (const [register, value] of nestedRegisters(nested && (tables as NestedPaging), log)) {
+      const result = this.#result(this.#calls().registerWrite(this.index, register, value));
       if (result.kind !== "ok") return result;
     }
     return { kind: "ok" };
@@ -225,44 +210,6 @@ export class Processor {
       message: `There is no register ${show(name)}.`,
       hint: `Use one of: ${Object.keys(REGISTERS).join(", ")}.`,
     });
-  }
-
-  #nestedRegisters(nested: NestedPaging | null): readonly (readonly [ProcessorRegister, bigint])[] {
-    const off = [
-      ["eptp", 0n],
-      ["nestedControl", 0n],
-      ["secondaryControls", 0n],
-    ] as const;
-    if (nested === null) return off;
-    if (nested.kind === "ept") {
-      checkOptions("nested tables", nested, ["kind", "eptp", "modeBasedExecute", "log"]);
-      const modeBased = flag("modeBasedExecute", nested.modeBasedExecute, false);
-      const { log = null } = nested;
-      if (log !== null) checkOptions("page-modification log", log, ["address", "index"]);
-      const controls = (modeBased ? SECONDARY_MBEC : 0n) | (log ? SECONDARY_PML : 0n);
-      return [
-        ["nestedControl", 0n],
-        ["eptp", unsignedValue(nested.eptp, 64)],
-        ["pmlAddress", log ? toHpa(log.address) : 0n],
-        ["pmlIndex", BigInt(integer("index of the log", log?.index ?? 511, 0, 0xffff))],
-        ["secondaryControls", controls],
-      ];
-    }
-    if ((nested as { kind: unknown }).kind !== "npt") {
-      throw new GuestMmuError("USAGE", {
-        message: `Nested tables of kind ${show((nested as { kind: unknown }).kind)} are not known.`,
-        hint: 'Use "ept" or "npt", or null for none.',
-      });
-    }
-    checkOptions("nested tables", nested, ["kind", "ncr3", "levels", "nxe"]);
-    const five = integer("levels", nested.levels ?? 4, 4, 5) === 5;
-    const control = NP_ENABLE | (flag("nxe", nested.nxe, true) ? EFER_NXE : 0n) | (five ? CR4_LA57 : 0n);
-    return [
-      ["eptp", 0n],
-      ["ncr3", toHpa(nested.ncr3)],
-      ["nestedControl", control],
-      ["secondaryControls", 0n],
-    ];
   }
 
   #result(status: number): InstructionResult {

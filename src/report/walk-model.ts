@@ -25,6 +25,7 @@ import {
 import { usageError } from "../errors.js";
 import { type AccessKind } from "../machine/access-result.js";
 import { show } from "../machine/arguments.js";
+import { type EptPaging, type NptPaging } from "../machine/nested.js";
 import { type Translation } from "../machine/translation.js";
 
 /** Kinds of access that a walk can be explained for. */
@@ -44,24 +45,13 @@ const ACCESSES: readonly WalkAccess[] = [
 /** Bits that a physical address can have: with so many, no bit of an entry's address is reserved. */
 const MAXPHYADDR_MAX = 52;
 
-/** The second dimension: EPT by its pointer, or nested paging of AMD by its CR3. */
+/** The second dimension, and what the processor has of it. */
 export type NestedRoot =
-  | {
-      readonly kind: "ept";
-      readonly eptp: bigint;
-      /** Mode-based execute control. Default false. */
-      readonly mbec?: boolean;
+  | (EptPaging & {
       /** The processor has execute-only translations (IA32_VMX_EPT_VPID_CAP bit 0). Default true. */
       readonly executeOnly?: boolean;
-    }
-  | {
-      readonly kind: "npt";
-      readonly ncr3: bigint;
-      /** Levels of the nested tables. Default 4. */
-      readonly levels?: 4 | 5;
-      /** The host's EFER.NXE. Default true. */
-      readonly nxe?: boolean;
-    };
+    })
+  | NptPaging;
 
 /** Registers that governed a walk. What is left out is as in 64-bit mode: paging, CR0.WP and EFER.NXE on, the rest 0. */
 export interface WalkContextRegisters {
@@ -229,9 +219,9 @@ function nestedSettings(nested: NestedRoot | null | undefined): NestedSettings |
   if (nested.kind === "npt") {
     const { ncr3, levels = 4, nxe = true } = nested;
     const ordinary = { keepsFlags: true, mbec: false, executeOnly: false };
-    return { format: "ordinary", root: ncr3 & PTE_ADDRESS, levels, nxe, ...ordinary };
+    return { format: "ordinary", root: BigInt(ncr3) & PTE_ADDRESS, levels, nxe, ...ordinary };
   }
-  const { eptp, mbec = false, executeOnly = true } = nested;
+  const { eptp, modeBasedExecute: mbec = false, executeOnly = true } = nested;
   return {
     format: "ept",
     root: eptp & PTE_ADDRESS,

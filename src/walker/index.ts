@@ -42,4 +42,5 @@ export {
   type WalkOptions,
   type WalkerOptions,
 } from "./page-walker.js";
-export { registersOf, type LoadedRegisters, type NestedPaging, type WalkerRegisters } from "./registers.js";
+export { type EptPaging, type NestedPaging, type NptPaging } from "../machine/nested.js";
+export { registersOf, type LoadedRegisters, type WalkerRegisters } from "./registers.js";

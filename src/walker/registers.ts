@@ -18,7 +18,6 @@ import {
   HEADER_OFFSET_MAXPHYADDR,
   HEADER_OFFSET_OPTIONS,
   MachineOption,
-  NP_ENABLE,
   Register,
   RegisterWrite,
 } from "../core/layout.generated.js";
@@ -26,27 +25,7 @@ import { GuestMmuError } from "../errors.js";
 import { hex } from "../machine/address.js";
 import { checkOptions, flag, integer, show } from "../machine/arguments.js";
 import { type Machine } from "../machine/machine.js";
-
-/** Extended page tables of Intel. */
-export interface EptPaging {
-  readonly kind: "ept";
-  /** The EPT pointer as the VMCS has it (SDM vol. 3C 25.6.11): memory type, levels, accessed and dirty flags, table. */
-  readonly eptp: bigint;
-}
-
-/** Nested paging of AMD. */
-export interface NptPaging {
-  readonly kind: "npt";
-  /** nCR3 of the VMCB: physical address of the top table. */
-  readonly ncr3: bigint;
-  /** Levels of the host's paging, which the nested tables follow (CR4.LA57 of the host). Default 4. */
-  readonly levels?: 4 | 5;
-  /** EFER.NXE of the host: without it, bit 63 of a nested entry is reserved. Default true. */
-  readonly nxe?: boolean;
-}
-
-/** Tables of a second dimension: guest-physical to host-physical. */
-export type NestedPaging = EptPaging | NptPaging;
+import { nestedFrom, nestedRegisters, type NestedPaging } from "../machine/nested.js";
 
 /** What a processor would have in its registers. Only `cr3` has to be given: the rest is 64-bit mode as kernels set it up. */
 export interface WalkerRegisters {
@@ -114,31 +93,6 @@ function word(name: string, value: unknown, standard: bigint | undefined): bigin
   );
 }
 
-function nestedOf(given: unknown): NestedPaging | null {
-  if (given === undefined || given === null) return null;
-  const { kind } = given as { kind?: unknown };
-  if (kind === "ept") {
-    checkOptions("nested paging", given, ["kind", "eptp"]);
-    const eptp = word("eptp", (given as Partial<EptPaging>).eptp, undefined);
-    if (eptp === 0n) throw usage("eptp is 0: that is no EPT.", "Leave nested out, or pass the EPT pointer.");
-    return { kind, eptp };
-  }
-  if (kind !== "npt") {
-    throw usage(
-      `nested is ${show(given)} of kind ${show(kind)}.`,
-      'Pass { kind: "ept", eptp } or { kind: "npt", ncr3 }, or null for no second dimension.',
-    );
-  }
-  checkOptions("nested paging", given, ["kind", "ncr3", "levels", "nxe"]);
-  const { ncr3, levels, nxe } = given as Partial<NptPaging>;
-  return {
-    kind,
-    ncr3: word("ncr3", ncr3, undefined),
-    levels: integer("levels", levels ?? 4, 4, 5) as 4 | 5,
-    nxe: flag("nxe", nxe, true),
-  };
-}
-
 function unsupported(message: string): GuestMmuError {
   return new GuestMmuError("UNSUPPORTED", {
     message,
@@ -169,7 +123,7 @@ export function registersFrom(given: Partial<WalkerRegisters>, before?: LoadedRe
     cpl: integer("cpl", given.cpl ?? before?.cpl ?? 0, 0, 3),
     maxphyaddr: integer("maxphyaddr", given.maxphyaddr ?? before?.maxphyaddr ?? 52, 32, 52),
     page1GB: flag("page1GB", given.page1GB, before?.page1GB ?? true),
-    nested: given.nested === undefined ? (before?.nested ?? null) : nestedOf(given.nested),
+    nested: given.nested === undefined ? (before?.nested ?? null) : nestedFrom(given.nested),
   };
   checkMode(loaded);
   return loaded;
@@ -224,11 +178,5 @@ export function loadRegisters(calls: CoreCalls, view: DataView, r: LoadedRegiste
   write(calls, Register.Cpl, "cpl", BigInt(r.cpl));
   write(calls, Register.Pkru, "pkru", r.pkru);
   write(calls, Register.Pkrs, "pkrs", r.pkrs);
-  if (r.nested?.kind === "ept") write(calls, Register.Eptp, "eptp", r.nested.eptp);
-  if (r.nested?.kind === "npt") {
-    const { ncr3, levels, nxe } = r.nested;
-    const control = NP_ENABLE | (levels === 5 ? CR4_LA57 : 0n) | (nxe === false ? 0n : EFER_NXE);
-    write(calls, Register.NestedControl, "nested control", control);
-    write(calls, Register.Ncr3, "ncr3", ncr3 & ~0xfffn);
-  }
+  for (const [register, value] of nestedRegisters(r.nested)) write(calls, register, "nested paging", value);
 }

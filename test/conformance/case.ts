@@ -6,8 +6,10 @@ import { CoreInstance, type RecordedWalk } from "../core-instance.js";
 const { Access, MachineOption, Register } = layout;
 const REGISTER_COUNT = Object.keys(Register).length;
 
-/** What a register is called, by its number. */
-export const REGISTER_NAMES: readonly string[] = Object.keys(Register).map((name) => name.toUpperCase());
+/** What a register is called, by its number: the short names are those of the manual, CR3 and the like. */
+export const REGISTER_NAMES: readonly string[] = Object.keys(Register).map((name) =>
+  name.length <= 6 ? name.toUpperCase() : name,
+);
 
 /** The processor that the cases of a file need; the rest is the same for all. */
 export interface ProcessorModel {

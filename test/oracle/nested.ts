@@ -48,7 +48,8 @@ export type Exit =
   | { kind: "pml-full"; gpa: bigint }
   | { kind: "nested-page-fault"; gpa: bigint; info: bigint };
 
-export type Reached = { kind: "ok"; hpa: bigint } | Exit;
+/** `entries`: those used, as they are by now. */
+export type Reached = { kind: "ok"; hpa: bigint; shift: number; entries: readonly bigint[] } | Exit;
 
 /** 29.3.2: bits that must be zero in a present EPT entry, by its level. */
 function eptReserved(entry: bigint, level: number, shape: Shape): boolean {
@@ -151,8 +152,20 @@ function reachByEpt(use: Reference, ept: Ept, shape: Shape, memory: OracleMemory
       table = field(entry, 51, 12) << 12n;
       continue;
     }
-    return { kind: "ok", hpa: (field(entry, 51, shift) << BigInt(shift)) | field(gpa, shift - 1, 0) };
+    entries[entries.length - 1] = memory.read(place, { nested: true, level });
+    return {
+      kind: "ok",
+      hpa: (field(entry, 51, shift) << BigInt(shift)) | field(gpa, shift - 1, 0),
+      shift,
+      entries,
+    };
   }
+}
+
+/** May a use be made by a translation that the processor has kept? With dirty flags a write needs one that is dirty. */
+export function eptAllows(use: Reference, ept: Ept, entries: readonly bigint[]): boolean {
+  if (use.write && bit(ept.eptp, 6) && !bit(entries.at(-1)!, 9)) return false;
+  return !eptForbids(use, ept, entries);
 }
 
 /** 15.25.6: EXITINFO1 of a nested page fault; the low bits are those of a #PF by an access of user mode. */
@@ -205,7 +218,12 @@ function reachByNpt(use: Reference, npt: Npt, shape: Shape, memory: OracleMemory
       (use.fetch && npt.nxe && entries.some((e) => bit(e, 63)));
     if (forbidden) return fault({ present: true, reserved: false });
     places.forEach((at, i) => memory.set(at, use.write && i === places.length - 1 ? 0x60n : 0x20n));
-    return { kind: "ok", hpa: (field(entry, 51, shift) << BigInt(shift)) | field(gpa, shift - 1, 0) };
+    return {
+      kind: "ok",
+      hpa: (field(entry, 51, shift) << BigInt(shift)) | field(gpa, shift - 1, 0),
+      shift,
+      entries,
+    };
   }
 }
 

@@ -28,9 +28,23 @@ export interface Rights {
   executeDisable: boolean;
 }
 
+/** A translation, as a processor may keep it (4.10.2.2). */
+export interface Translated {
+  kind: "ok";
+  pa: bigint;
+  /** log2 of the size of the page. */
+  shift: number;
+  /** Accessed and dirty flags that this access sets, by the address of their entry. */
+  set: Map<bigint, bigint>;
+  rights: Rights;
+  key: number;
+  global: boolean;
+  /** The dirty flag is set when the access has been made. */
+  dirty: boolean;
+}
+
 export type Verdict =
-  /** `set`: accessed and dirty flags that this access sets, by the address of their entry. */
-  | { kind: "ok"; pa: bigint; shift: number; set: Map<bigint, bigint>; rights: Rights }
+  | Translated
   /** `may`: accessed flags that a processor may have set on the way. */
   | { kind: "page-fault"; error: number; may: Map<bigint, bigint> }
   | { kind: "general-protection" }
@@ -151,13 +165,33 @@ export function translate(
     writable: entries.every((e) => bit(e, 1)),
     executeDisable: entries.some((e) => bit(e, 63)),
   };
-  const key = keyForbids(Number(field(leaf, 62, 59)), rights.user, access, control);
-  if (key || rightsForbid(rights, access, control)) return fault({ present: true, key });
+  const key = Number(field(leaf, 62, 59));
+  const closed = keyForbids(key, rights.user, access, control);
+  if (closed || rightsForbid(rights, access, control)) return fault({ present: true, key: closed });
   const set = new Map<bigint, bigint>();
   places.forEach((place, i) => {
     const wanted = 0x20n | (access.writes && i === places.length - 1 ? 0x40n : 0n);
     set.set(place, (set.get(place) ?? 0n) | (wanted & ~entries[i]!));
   });
   const page = field(leaf, 51, shift) << BigInt(shift);
-  return { kind: "ok", pa: page | field(address, shift - 1, 0), shift, set, rights };
+  const pa = page | field(address, shift - 1, 0);
+  return {
+    kind: "ok",
+    pa,
+    shift,
+    set,
+    rights,
+    key,
+    global: bit(leaf, 8),
+    dirty: access.writes || bit(leaf, 6),
+  };
+}
+
+/** May an access be made by a translation that the processor has kept? A write needs one that is dirty (4.8). */
+export function allows(kept: Translated, accessName: AccessName, control: Control): boolean {
+  const access = classify(accessName, control);
+  if (access.writes && !kept.dirty) return false;
+  return (
+    !keyForbids(kept.key, kept.rights.user, access, control) && !rightsForbid(kept.rights, access, control)
+  );
 }

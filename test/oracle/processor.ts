@@ -6,7 +6,15 @@
 // each entry as it uses it, and finds the log full there; one of AMD when it has come to its end. The second page comes after the first.
 import { OracleMemory } from "./memory.js";
 import { type Exit, type Nested, type Reached, type Reference, reach } from "./nested.js";
-import { type AccessName, type Control, type Rights, type Verdict, classify, translate } from "./paging.js";
+import {
+  type AccessName,
+  type Control,
+  type Rights,
+  type Translated,
+  type Verdict,
+  classify,
+  translate,
+} from "./paging.js";
 
 export interface State {
   control: Control;
@@ -14,10 +22,22 @@ export interface State {
   paging: boolean;
   cr3: bigint;
   nested: Nested | null;
+  /** Translations of guest-physical pages that the processor has kept, and uses to reach the guest's tables. */
+  kept?: ReadonlyMap<bigint, bigint>;
+}
+
+/** An access to one page: where it was made, and what a processor may keep of it. */
+export interface Made {
+  kind: "ok";
+  gpa: bigint;
+  pa: bigint;
+  guest: Translated | null;
+  /** EPT's or AMD's entries, and the size of their page. */
+  nested: { shift: number; entries: readonly bigint[] } | null;
 }
 
 export type Answer =
-  | { kind: "ok"; gpa: bigint; pa: bigint; secondPa: bigint | null }
+  | (Made & { secondPa: bigint | null })
   | { kind: "page-fault"; error: number; cr2: bigint }
   | { kind: "general-protection" }
   | { kind: "stack-fault" }
@@ -31,7 +51,13 @@ class Ended {
 /** 28.2.1: with CR0.PG = 0 every linear address is a user-mode one, read/write and not execute-disable. */
 const UNPAGED: Rights = { user: true, writable: true, executeDisable: false };
 
-type Part = { kind: "ok"; gpa: bigint; pa: bigint } | Exclude<Answer, { kind: "ok" }>;
+/** Without paging: the address itself. */
+function unpaged(address: bigint): Translated {
+  const nothing = { set: new Map(), key: 0, global: false, dirty: true };
+  return { kind: "ok", pa: address, shift: 12, rights: UNPAGED, ...nothing };
+}
+
+type Part = Made | Exclude<Answer, { kind: "ok" }>;
 
 class Access {
   /** Accessed and dirty flags of the guest, host-physical, that a success sets. */
@@ -47,12 +73,16 @@ class Access {
   private reach(use: Omit<Reference, "read" | "write" | "fetch"> & Partial<Reference>): Reached {
     const { nested, control } = this.state;
     const whole = { read: false, write: false, fetch: false, ...use };
-    return nested ? reach(whole, nested, control, this.memory) : { kind: "ok", hpa: use.gpa };
+    return nested
+      ? reach(whole, nested, control, this.memory)
+      : { kind: "ok", hpa: use.gpa, shift: 52, entries: [] };
   }
 
   /** A word of a guest's table, for reading or for the update of a flag in it: where it is. */
   private table(gpa: bigint, update: boolean): bigint {
-    const { nested } = this.state;
+    const { nested, kept } = this.state;
+    const page = kept?.get(gpa >> 12n);
+    if (page !== undefined && !update) return (page << 12n) | (gpa & 0xfffn);
     // 29.3.3.2: with accessed and dirty flags of EPT, and with AMD's nested paging always, a read counts as a write too.
     const writes = nested !== null && (nested.kind === "npt" || ((nested.eptp >> 6n) & 1n) === 1n);
     const got = this.reach({ gpa, read: true, write: update || writes, table: true, linear: null });
@@ -85,9 +115,7 @@ class Access {
   part(address: bigint): Part {
     const { paging, control } = this.state;
     try {
-      const verdict: Verdict = paging
-        ? this.guest(address)
-        : { kind: "ok", pa: address, shift: 12, set: new Map(), rights: UNPAGED };
+      const verdict: Verdict = paging ? this.guest(address) : unpaged(address);
       if (verdict.kind === "page-fault") return { kind: "page-fault", error: verdict.error, cr2: address };
       if (verdict.kind !== "ok") return verdict;
       const { writes, fetches } = classify(this.name, control);
@@ -99,7 +127,9 @@ class Access {
         table: false,
         linear: verdict.rights,
       });
-      return got.kind === "ok" ? { kind: "ok", gpa: verdict.pa, pa: got.hpa } : got;
+      if (got.kind !== "ok") return got;
+      const guest = paging ? verdict : null;
+      return { kind: "ok", gpa: verdict.pa, pa: got.hpa, guest, nested: this.state.nested ? got : null };
     } catch (error) {
       if (error instanceof Ended) return error.exit;
       throw error;

@@ -18,13 +18,12 @@ export interface Situation {
 /** Which situations are wanted. */
 export interface Wanted {
   nested: "none" | "ept" | "npt";
-  /** Physical pages from 1 to this, so that all lies in the frames of a machine; absent: up to MAXPHYADDR. */
-  frames?: number;
+  /** Tables lie in frames from 4 on, one after the other, four frames each; absent: anywhere below MAXPHYADDR. */
+  inFrames?: boolean;
   /** MAXPHYADDR; absent: any that is drawn. */
   width?: number;
+  /** Absent: as drawn. */
   page1G?: boolean;
-  /** One page, of long mode with four levels. */
-  plain?: boolean;
 }
 
 const WIDTHS = [40, 52, 46, 36, 32, 39, 45, 48, 51];
@@ -66,19 +65,21 @@ class Maker {
   /** Tables made so far: of the guest at index 0, since an entry may serve at several levels; nested ones by their level. */
   readonly #tables: bigint[][] = [[], [], [], [], [], []];
   #pages = 0n;
+  /** Most entries have been used before: their accessed and dirty flags are set, their EPT memory type is write-back. */
+  readonly #used: boolean;
 
   constructor(list: readonly number[], wanted: Wanted) {
     this.#choices = new Choices(list);
     this.#wanted = wanted;
+    this.#used = this.#choices.flag();
   }
 
   /** A page for this use, as an address: without a choice each is one after the other. */
   #page(use: bigint, width: number): bigint {
-    const { frames } = this.#wanted;
-    const pfn = frames ? BigInt(this.#choices.below(frames)) : this.#choices.bits(width - 12);
-    const count = frames ? BigInt(frames) : 1n << BigInt(width - 12);
     this.#pages += 4n;
-    return ((((pfn + this.#pages) % count) & ~3n) | use) << 12n;
+    const start = this.#wanted.inFrames ? 0n : this.#choices.bits(width - 12);
+    const pfn = BigInt.asUintN(width - 12, start + this.#pages);
+    return ((pfn & ~3n) | use) << 12n;
   }
   /** A table: a new one, or, rarely, one that is in use already. `level` is that of its entries, 0 in the guest's. */
   #table(level: number, width: number): bigint {
@@ -91,7 +92,7 @@ class Maker {
 
   #control(width: number): Control {
     const c = this.#choices;
-    const { plain, page1G } = this.#wanted;
+    const { page1G } = this.#wanted;
     const register = (): number => (c.rarely(3) ? Number(c.bits(32)) : 0);
     return {
       wp: c.flag(),
@@ -102,7 +103,7 @@ class Maker {
       nxe: c.below(4) !== 3,
       ac: c.flag(),
       cpl: c.flag() ? 3 : 0,
-      la57: c.below(3) === 1 && !plain,
+      la57: c.below(3) === 1,
       pkru: register(),
       pkrs: register(),
       width,
@@ -113,14 +114,14 @@ class Maker {
   #nested(width: number): Nested | null {
     const c = this.#choices;
     if (this.#wanted.nested === "none") return null;
-    const five = c.rarely(3) && !this.#wanted.plain;
+    const five = c.rarely(3);
     const root = this.#table(five ? 5 : 4, width);
     if (this.#wanted.nested === "npt")
       return { kind: "npt", ncr3: root, levels: five ? 5 : 4, nxe: c.below(4) !== 3 };
     const flags = c.flag();
     const type = c.rarely(8) ? 0n : 6n;
     const logs = flags && c.rarely(3);
-    const index = c.rarely(4) ? (c.flag() ? 0xffff : 0) : c.rarely(4) ? 512 + c.below(100) : c.below(512);
+    const index = c.rarely(3) ? [0, 512, 0xffff, 511, 513][c.below(5)]! : c.below(512);
     return {
       kind: "ept",
       eptp: root | type | (five ? 4n << 3n : 3n << 3n) | c.bit(6, flags),
@@ -150,13 +151,13 @@ class Maker {
     const width = this.#wanted.width ?? WIDTHS[c.below(WIDTHS.length)]!;
     const control = this.#control(width);
     const nested = this.#nested(width);
-    const paging = nested === null || !c.rarely(16) || this.#wanted.plain === true;
+    const paging = nested === null || !c.rarely(16);
     // Without paging an address has 32 bits (3.3.1), and the guest-physical one is the same.
     const address = paging ? this.#address(control) : c.bits(32);
     return {
       state: { control, paging, cr3: this.#table(0, width), nested },
       address,
-      size: this.#wanted.plain ? 1 : SIZES[c.below(SIZES.length)]!,
+      size: SIZES[c.below(SIZES.length)]!,
       access: ACCESS_NAMES[c.below(ACCESS_NAMES.length)]!,
       origin: (_pa, place) => this.#word(place, control, nested),
     };
@@ -198,6 +199,7 @@ class Maker {
     entry |= c.bit(7, large || (level === 1 && c.flag()) || (level >= 4 && c.rarely(rare)));
     entry |= c.bits(4) << 8n;
     entry |= c.bit(12, large && c.rarely(4));
+    if (this.#used && !c.rarely(32)) entry |= 0x60n;
     return entry | (c.bits(11) << 52n) | c.bit(63, c.rarely(nested ? 40 : 6));
   }
 
@@ -208,11 +210,13 @@ class Maker {
     entry |= c.bit(0, read) | c.bit(1, write && (read || c.flag())) | c.bit(2, fetch);
     if (c.rarely(160)) entry &= ~7n;
     if (leaf) {
-      const types = c.rarely(100) ? [2n, 3n, 7n] : [6n, 6n, 6n, 0n, 1n, 4n, 5n];
+      const sound = this.#used && !c.rarely(32) ? [6n] : [6n, 6n, 6n, 0n, 1n, 4n, 5n];
+      const types = c.rarely(100) ? [2n, 3n, 7n] : sound;
       entry |= (types[c.below(types.length)]! << 3n) | c.bit(6, c.flag());
       entry |= c.bit(7, level > 1 || c.flag());
     } else if (c.rarely(120)) entry |= 1n << BigInt(3 + c.below(level >= 4 ? 5 : 4));
     entry |= c.bits(2) << 8n;
+    if (this.#used && !c.rarely(32)) entry |= 0x300n;
     // User-mode execute: on, where the walk shall go on.
     entry |= c.bit(10, !c.rarely(24)) | c.bit(11, c.flag());
     return entry | (c.bits(12) << 52n);

@@ -133,6 +133,47 @@ describe("installed", () => {
     expect(await readFile(join(folder, "walk.html"), "utf8")).toMatch(/^<!doctype html>[^]*<\/html>\n$/);
   });
 
+  test("images are opened from files, and from bytes without Node", async () => {
+    await writeFile(join(folder, "memory.raw"), new Uint8Array(8192).fill(7));
+    await writeFile(
+      join(folder, "images.mjs"),
+      `import { openImage } from "guestmmu/images";
+       const image = await openImage("memory.raw");
+       const page = new Uint8Array(4096);
+       console.log(image.format, image.readPage(1, page), page[4095], image.readPage(2, page));
+       image.close();`,
+    );
+    expect((await node("images.mjs")).stdout.trim()).toBe("raw true 7 false");
+    await writeFile(
+      join(folder, "bytes.mjs"),
+      `import { register } from "node:module";
+       register("data:text/javascript," + encodeURIComponent(
+         "export async function resolve(s, c, n) { if (/^node:/.test(s)) throw new Error('reaches ' + s); return n(s, c); }"));
+       const { imageOf, loadZstd } = await import("guestmmu/images/bytes");
+       const zstd = await loadZstd();
+       console.log(imageOf(new Uint8Array(8192), "bytes", { zstd }).ranges[0].end);`,
+    );
+    expect((await node("bytes.mjs")).stdout.trim()).toBe("8192n");
+    await writeFile(
+      join(folder, "images.mts"),
+      `import { openImage, type PhysicalImage } from "guestmmu/images";
+       import { imageOf, loadZstd } from "guestmmu/images/bytes";
+       const image: PhysicalImage = imageOf(new Uint8Array(4096), "bytes", { zstd: await loadZstd() });
+       (await openImage("memory.raw", { maxUnpackedBytes: 1 })).gaps satisfies typeof image.gaps;
+       // @ts-expect-error no such format
+       imageOf(new Uint8Array(4096), "bytes", { format: "qcow2" });`,
+    );
+    await compile("images.mts", "es2023,dom");
+    await compile(
+      "images.mts",
+      "es2023",
+      "--types",
+      "node",
+      "--typeRoots",
+      join(root, "node_modules/@types"),
+    );
+  });
+
   test("the worker entry and the wasm assets can be imported by name", async () => {
     await writeFile(
       join(folder, "assets.mjs"),

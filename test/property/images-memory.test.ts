@@ -5,7 +5,6 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { PageBitmap } from "../../src/images/bitmap.js";
 import { type PhysicalImage, type Zstd, imageOf, loadZstd } from "../../src/images/bytes.js";
-import { CachedSource } from "../../src/images/cache.js";
 import { GapLog } from "../../src/images/limits.js";
 import { RangeList } from "../../src/images/ranges.js";
 import { SegmentMap } from "../../src/images/segments.js";
@@ -187,25 +186,25 @@ describe("bitmaps", () => {
       fc.property(bits, bits, fc.nat(7), (ours, theirs, unused) => {
         const [bytes, others] = [bytesOf(ours), bytesOf(theirs)];
         const pages = Math.max(0, 8 * bytes.length - unused);
-        const source = new CachedSource(new BytesSource(Uint8Array.from([...bytes, ...others]), "bits"));
-        const bitmap = new PageBitmap(source, 0, pages);
-        const other = new PageBitmap(source, bytes.length, Math.min(pages, 8 * others.length));
+        const source = new BytesSource(Uint8Array.from([...bytes, ...others]), "bits");
+        const [seen, runs, missing] = [new Set<number>(), new Set<number>(), new Set<number>()];
+        const bitmap = new PageBitmap(source, 0, pages, (first, end) => addAll(seen, first, end));
         const isSet = (pfn: number) => ((bytes[pfn >> 3]! >> (pfn & 7)) & 1) === 1;
         const inOther = (pfn: number) =>
           pfn < 8 * others.length && ((others[pfn >> 3]! >> (pfn & 7)) & 1) === 1;
-        const [runs, without] = [new Set<number>(), new Set<number>()];
         bitmap.forEachRun((first, end) => addAll(runs, first, end));
-        bitmap.forEachRunWithout(other, (first, end) => addAll(without, first, end));
+        bitmap.forEachRunMissing(bytes.length, (first, end) => addAll(missing, first, end));
         let rank = 0;
         for (let pfn = 0; pfn < pages; pfn++) {
           if (bitmap.rank(pfn) !== (isSet(pfn) ? rank : -1)) throw new Error(`rank of ${pfn}`);
           if (isSet(pfn)) rank++;
           if (runs.has(pfn) !== isSet(pfn)) throw new Error(`run at ${pfn}`);
-          if (without.has(pfn) !== (isSet(pfn) && !inOther(pfn)))
-            throw new Error(`run without the other at ${pfn}`);
+          if (missing.has(pfn) !== (!isSet(pfn) && inOther(pfn)))
+            throw new Error(`run of the missing at ${pfn}`);
         }
         expect(bitmap.count).toBe(rank);
         expect(bitmap.rank(pages)).toBe(-1);
+        expect([...seen]).toEqual([...runs]);
         expect(runs.size).toBe(rank);
       }),
       { numRuns: 60 },

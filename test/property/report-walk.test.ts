@@ -86,7 +86,7 @@ function make(s: Situation): Made {
   const eptp = (nested?.root ?? 0n) | layout.EPTP_WB_4LEVEL | (s.ad ? layout.EPTP_AD : 0n);
   const roots = {
     flat: null,
-    ept: { kind: "ept", eptp, mbec: s.mbec },
+    ept: { kind: "ept", eptp, modeBasedExecute: s.mbec },
     npt: { kind: "npt", ncr3: nested?.root ?? 0n, nxe: s.nxe },
   } as const;
   const context: WalkContext = {

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MappingBits, MappingColumn, MAPPING_WORDS } from "../../src/walker/mapping.js";
 import { PageWalker, type ScanOptions } from "../../src/walker/page-walker.js";
-import { type NestedPaging } from "../../src/walker/registers.js";
+import { type NestedPaging } from "../../src/machine/nested.js";
 import { scanOracle, type OracleRow, type ScanWorld } from "../oracle/scan.js";
 import { Pages } from "../unit/walker-fixture.js";
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { ABI, LAB_ABI } from "../../src/core/abi.js";
 import { Core } from "../../src/core/core.js";
-import { compileModule, isLabModule } from "../../src/core/module.js";
+import { compileModule, isEmbedModule, isLabModule } from "../../src/core/module.js";
 import { refused } from "./machine-fixture.js";
 
 const functionsOf = (module: WebAssembly.Module): string[] =>
@@ -18,6 +18,16 @@ const newMemory = (): WebAssembly.Memory =>
 describe("the table of exports", () => {
   test("names just the functions of the release module", () => {
     expect(functionsOf(compileModule("release"))).toEqual(Object.keys(ABI).sort());
+  });
+
+  test("and of the embed module, which has no other and wants memory that is not shared", () => {
+    const module = compileModule("embed");
+    expect(functionsOf(module)).toEqual(Object.keys(ABI).sort());
+    expect(isEmbedModule(module)).toBe(true);
+    expect(isEmbedModule(compileModule("release"))).toBe(false);
+    expect(isEmbedModule(compileModule("lab"))).toBe(false);
+    refused("MODULE_MISMATCH", () => Core.on(module, newMemory()));
+    expect(Core.on(module, new WebAssembly.Memory({ initial: 1, maximum: 65536 })).lab).toBeNull();
   });
 
   test("and with the lab's, just those of the lab module", () => {

@@ -299,7 +299,7 @@ describe("why EPT stops a walk", () => {
     const nested = {
       kind: "ept",
       eptp: guest.ept.root | layout.EPTP_WB_4LEVEL | layout.EPTP_AD,
-      mbec: true,
+      modeBasedExecute: true,
     } as const;
     const context = guest.context(GVA, "fetch", { ...user, nested });
     expect(explainWalk(guest.walk(context), context)).toMatch(

@@ -43,3 +43,23 @@ describe("examples/walk-raw.mjs", () => {
     expect((await script("0x500000")).stdout).toMatch(/#PF at gva 0x500000, error code 0x0$/m);
   });
 });
+
+describe("docs/walker.md", () => {
+  test("every example prints what stands below it", async () => {
+    const text = await readFile("docs/walker.md", "utf8");
+    const examples = [...text.matchAll(/```js\n([^]*?)```\n\n```text\n([^]*?)```/g)];
+    expect(examples.length).toBe([...text.matchAll(/^```js$/gm)].length);
+    expect(examples.length).toBeGreaterThan(4);
+    for (const [, code, printed] of examples) {
+      const { stdout } = await run(process.execPath, ["--input-type=module", "-e", code!]);
+      expect(stdout).toBe(printed);
+    }
+  });
+});
+
+test("examples/link.mjs links the module by hand", async () => {
+  const { stdout } = await run(process.execPath, ["examples/link.mjs"]);
+  expect(stdout.replace(/version \d+, \d+ bytes/, "version")).toBe(
+    "ABI version\n0x201234\n#PF, error code 2\n4 translated, the last to 0x203000\n",
+  );
+});

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { failureOf } from "../../src/machine/translation.js";
 import { mappingOf, MAPPING_WORDS, type Mapping } from "../../src/walker/mapping.js";
 import { PageWalker, type ScanOptions } from "../../src/walker/page-walker.js";
-import { refused } from "./machine-fixture.js";
+import { registersOf } from "../../src/walker/registers.js";
+import { expectBalanced, machineInLongMode, refused } from "./machine-fixture.js";
 import { Pages, PTE_A, PTE_D, PTE_G, PTE_P, PTE_PS, PTE_RW, PTE_US, PTE_XD } from "./walker-fixture.js";
 
 const ROOT = 0x1000n;
@@ -279,5 +280,194 @@ describe("a scan", () => {
     const rows: Mapping[] = [];
     for await (const row of walker.mappings({ fold: "rights" })) rows.push(row);
     expect(rows).toEqual(listOf(walker, { fold: "rights" }));
+  });
+});
+
+describe("registers", () => {
+  const memory = new Pages();
+  memory.map(ROOT, GVA, 0x5000n | USER);
+  memory.map(0x2000n, GVA, 0x6000n | USER, { levels: 5 });
+
+  test("that are left out have the values of 64-bit mode, and setRegisters changes what it names", () => {
+    const walker = PageWalker.create(memory, { cr3: ROOT | 0x8000_0000_0000_0fffn });
+    expect(walker.registers).toMatchObject({ cpl: 0, maxphyaddr: 52, page1GB: true, nested: null, pkru: 0n });
+    expect(walker.translate(GVA)).toBe(0x5000n);
+    const reads = memory.reads;
+    walker.setRegisters({ cr3: 0x2000n, cr4: walker.registers.cr4 | (1n << 12n) });
+    expect(walker.translate(GVA)).toBe(0x6000n);
+    walker.setRegisters({ cr3: ROOT, cr4: walker.registers.cr4 & ~(1n << 12n) });
+    expect(walker.translate(GVA)).toBe(0x5000n);
+    // The tables of the first root were not read again.
+    expect(memory.reads - reads).toBe(5);
+  });
+
+  test.each<[string, Record<string, unknown>]>([
+    ["cr3 that is a number", { cr3: 4096 }],
+    ["cr3 that is negative", { cr3: -1n }],
+    ["a register that is not there", { cr3: ROOT, cr5: 0n }],
+    ["a level that is none", { cr3: ROOT, cpl: 4 }],
+    ["a width that no processor has", { cr3: ROOT, maxphyaddr: 31 }],
+    ["pkru of more than 32 bits", { cr3: ROOT, pkru: 1n << 32n }],
+    ["cr3 beyond the width", { cr3: 1n << 40n, maxphyaddr: 40 }],
+    ["nested paging of no kind", { cr3: ROOT, nested: { kind: "shadow" } }],
+    ["an EPT pointer of 0", { cr3: ROOT, nested: { kind: "ept", eptp: 0n } }],
+    ["an EPT pointer that VM entry refuses", { cr3: ROOT, nested: { kind: "ept", eptp: 0x1000n | 7n } }],
+    ["nested paging without its root", { cr3: ROOT, nested: { kind: "npt" } }],
+    ["nested paging of three levels", { cr3: ROOT, nested: { kind: "npt", ncr3: 0n, levels: 3 } }],
+  ])("%s is refused in words", (_, registers) => {
+    refused("USAGE", () => PageWalker.create(memory, registers as never));
+    const walker = PageWalker.create(memory, { cr3: ROOT });
+    refused("USAGE", () => walker.setRegisters(registers as never));
+    expect(walker.registers.cr3).toBe(ROOT);
+    expect(walker.translate(GVA)).toBe(0x5000n);
+  });
+
+  test.each<[string, object]>([
+    ["32-bit paging", { cr4: 0n }],
+    ["PAE paging", { efer: 0x800n }],
+  ])("%s is refused, with the mode by name", (name, registers) => {
+    const { message } = refused("UNSUPPORTED", () => PageWalker.create(memory, { cr3: ROOT, ...registers }));
+    expect(message).toContain(name);
+  });
+
+  test("without NXE and beyond the width of addresses, bits are reserved", () => {
+    const own = new Pages();
+    own.map(ROOT, GVA, 0x5000n | USER | PTE_XD);
+    own.map(ROOT, GVA + 0x1000n, (1n << 40n) | USER);
+    const error = (walker: PageWalker, gva: bigint): unknown => {
+      const { result } = walker.walk(gva);
+      return result.kind === "page-fault" ? result.errorCode : result.kind;
+    };
+    const walker = PageWalker.create(own, { cr3: ROOT, efer: 0x100n, maxphyaddr: 40 });
+    expect([error(walker, GVA), error(walker, GVA + 0x1000n)]).toEqual([9, 9]);
+    expect(listOf(walker)).toEqual([]);
+    walker.setRegisters({ efer: 0x900n, maxphyaddr: 52 });
+    expect([error(walker, GVA), error(walker, GVA + 0x1000n)]).toEqual(["ok", "ok"]);
+    expect(listOf(walker)).toHaveLength(2);
+  });
+});
+
+describe("a walker", () => {
+  test("over a machine sees what its vCPU sees", () => {
+    const { machine, vcpu, tables } = machineInLongMode();
+    tables.map({ gva: 0x40_0000, gpa: 0x20_0000, length: 16 * 4096, writable: false });
+    for (let i = 0; i < 16; i += 2) expect(vcpu.read(0x40_0000 + i * 4096).kind).toBe("ok");
+    const walker = PageWalker.create(machine, registersOf(machine));
+    expect(walker.registers.nested).toMatchObject({ kind: "ept" });
+    for (let i = 0; i < 16; i++) {
+      const gva = 0x40_0000 + i * 4096 + 8;
+      expect(walker.walk(gva)).toEqual(vcpu.translate(gva));
+      expect(walker.walk(gva, { access: "write" })).toEqual(vcpu.translate(gva, { access: "write" }));
+    }
+    const rows = listOf(walker, { from: 0x40_0000, to: 0x41_0000 });
+    expect(rows.map(({ gva, nested }) => [gva, nested!.fault])).toEqual(
+      Array.from({ length: 16 }, (_, i) => [BigInt(0x40_0000 + i * 4096), i % 2 === 1]),
+    );
+    expect(vcpu.read(0x40_1000).kind).toBe("ok");
+    expect(walker.translate(0x40_1000)).toBeNull();
+    walker.refresh();
+    const { result } = vcpu.translate(0x40_1000);
+    expect(walker.translate(0x40_1000)).toBe(result.kind === "ok" ? result.hpa : null);
+    expectBalanced(machine);
+    machine.dispose();
+    walker.refresh();
+    refused("DISPOSED", () => walker.translate(0x40_0000));
+  });
+
+  test("keeps to few windows, in two dimensions of five levels too", () => {
+    const memory = new Pages();
+    const nested = { levels: 5, link: USER };
+    let next = 0x1000_0000n;
+    // Guest-physical page p at host-physical p + 2^40, each piece by tables of its own.
+    const put = (gpa: bigint): void =>
+      memory.map(0x10_0000n, gpa, (gpa + (1n << 40n)) | USER, { ...nested, next: () => (next += 0x1000n) });
+    const guest = new Pages();
+    for (let i = 0n; i < 400n; i++) guest.map(ROOT, i << 39n, USER, { levels: 5 });
+    for (const [pfn, page] of guest.pages) {
+      put(BigInt(pfn) << 12n);
+      memory.pages.set(pfn + 2 ** 28, page);
+    }
+    put(0n);
+    const registers = {
+      cr3: ROOT,
+      cr4: 0x10a0n,
+      nested: { kind: "npt", ncr3: 0x10_0000n, levels: 5 },
+    } as const;
+    const few = PageWalker.create(memory, registers, { windows: 256 });
+    const many = PageWalker.create(memory, registers, { windows: 65_536 });
+    const rows = listOf(many);
+    expect(rows).toHaveLength(400);
+    expect(listOf(few)).toEqual(rows);
+    for (const { gva } of rows) expect(few.walk(gva)).toEqual(many.walk(gva));
+    refused("USAGE", () => PageWalker.create(memory, registers, { windows: 255 }));
+  });
+
+  test("reads across pages, and stops where something is missing", () => {
+    const memory = new Pages();
+    for (let i = 0n; i < 40n; i++)
+      memory.map(ROOT, GVA + (i << 12n), ((0x100n + ((i * 7n) % 40n)) << 12n) | PTE_P);
+    for (let i = 0n; i < 40n; i++) memory.page((0x100n + i) << 12n).fill(i);
+    memory.drop((0x100n + 35n) << 12n); // the 6th page
+    const walker = PageWalker.create(memory, { cr3: ROOT });
+    const target = new Uint8Array(40 * 4096);
+    expect(walker.read(GVA + 100n, target)).toBe(5 * 4096 - 100);
+    expect([target[0], target[4096 - 100], target[8192 - 100], target[20479 - 100 + 1]]).toEqual([
+      0, 7, 14, 0,
+    ]);
+    expect(walker.read(GVA + 6n * 4096n, target)).toBe(34 * 4096);
+    expect(walker.read(GVA - 1n, target)).toBe(0);
+    expect(walker.read((1n << 64n) - 8n, target)).toBe(0);
+    expect(walker.read(GVA, new Uint8Array())).toBe(0);
+  });
+
+  test("runs on any module of the package", async () => {
+    const memory = new Pages();
+    memory.map(ROOT, GVA, 0x5000n | USER);
+    for (const module of ["embed", "release"] as const) {
+      expect(PageWalker.create(memory, { cr3: ROOT }, { module }).translate(GVA)).toBe(0x5000n);
+      expect((await PageWalker.open(memory, { cr3: ROOT }, { module })).translate(GVA)).toBe(0x5000n);
+    }
+    refused("MODULE_MISMATCH", () => PageWalker.create(memory, { cr3: ROOT }, { module: new Uint8Array(8) }));
+    await expect(PageWalker.open(memory, {} as never)).rejects.toMatchObject({ code: "USAGE" });
+  });
+
+  test("that has been closed says so", () => {
+    const walker = PageWalker.create(new Pages(), { cr3: ROOT });
+    walker.close();
+    walker.close();
+    for (const use of [
+      () => walker.walk(0n),
+      () => walker.translate(0n),
+      () => walker.read(0n, new Uint8Array(1)),
+      () => walker.setRegisters({}),
+      () => walker.refresh(),
+      () => walker.scan().next(),
+    ])
+      refused("DISPOSED", use);
+  });
+
+  test("passes on what its memory throws, and goes on afterwards", () => {
+    const memory = new Pages();
+    memory.map(ROOT, GVA, 0x5000n | USER);
+    let broken = true;
+    const walker = PageWalker.create(
+      {
+        readPage(pfn, target) {
+          if (broken) throw new Error("the disk is gone");
+          return memory.readPage(pfn, target);
+        },
+      },
+      { cr3: ROOT, cpl: 3 },
+    );
+    for (const use of [
+      () => walker.walk(GVA, { cpl: 0 }),
+      () => walker.translate(GVA),
+      () => [...walker.scan()],
+    ])
+      expect(use).toThrow("the disk is gone");
+    broken = false;
+    expect(walker.translate(GVA)).toBe(0x5000n);
+    expect(listOf(walker)).toHaveLength(1);
+    expect(walker.walk(GVA).result.kind).toBe("ok");
   });
 });
