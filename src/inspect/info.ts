@@ -86,9 +86,18 @@ export function infoJson({ image, cpus, kernelRoot, search }: ImageInfo): string
     image: { name, format, compression, ranges, gaps, remarks, vmcoreinfo },
     cpus,
     kernel_root: kernelRoot,
-    roots,
+    roots: roots.map(({ lowerEntries, upperEntries, ...root }) => ({
+      ...root,
+      lower_entries: lowerEntries,
+      upper_entries: upperEntries,
+    })),
     vmcbs,
-    search: { ...extent, truncated },
+    search: {
+      read_bytes: extent.readBytes,
+      skipped_bytes: extent.skippedBytes,
+      left_bytes: extent.leftBytes,
+      truncated,
+    },
   });
 }
 

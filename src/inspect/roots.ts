@@ -7,7 +7,7 @@ import { type PhysicalImage, type PhysicalMemory } from "../images/types.js";
 import { formatCount, formatCounted } from "../report/units.js";
 import { hex, hex16, signExtend } from "./address-text.js";
 import { searchPages, type SearchExtent, type SearchOptions } from "./search.js";
-import { pfnOfEntry, Tables, topLevelEntries, type MappedFrames } from "./tables.js";
+import { pfnOfEntry, Tables, topLevelEntries, type ReadingBudget } from "./tables.js";
 import { mayBeVmcb, vmcbAt, type Vmcb } from "./vmcb.js";
 
 /** Levels of a root's tables. */
@@ -57,10 +57,14 @@ export interface RootSearch {
   readonly truncated: boolean;
 }
 
-/** Pages that are kept as candidates of a search. Each takes some hundred bytes, and up to 600 pages to be read. */
-const CANDIDATES_MAX = 20_000;
-/** Tables read to tell which candidates are tables below a root, and to find where a root is mapped. */
+/** Pages with the form of a top-level table that are remembered: most are page tables, and fall at a second look. */
+const PAGES_MAX = 2_000_000;
+/** Pages that are judged. Each takes some kilobytes, and up to 600 pages to be read. */
+const CANDIDATES_MAX = 8192;
+/** Tables read to find where roots are mapped; and to tell which candidates are tables below a root. */
 const TABLES_READ_MAX = 50_000;
+/** Kernels that a root's upper half is compared with, if no other root has the same. */
+const KERNELS_COMPARED = 8;
 /** More than this share of implausible entries, or of missing tables, and a page is no table. */
 const IMPLAUSIBLE_SHARE = 1 / 16;
 const MISSING_SHARE = 1 / 4;
@@ -99,7 +103,7 @@ export function findRoots(
     memory,
     (pfn, words, at) => {
       if (topLevelEntries(words, at, endPfn) > 0) {
-        if (pfns.length < CANDIDATES_MAX) pfns.push(pfn);
+        if (pfns.length < PAGES_MAX) pfns.push(pfn);
         else truncated = true;
       } else if (mayBeVmcb(words, at) && controlBlocks.length < CANDIDATES_MAX) controlBlocks.push(pfn);
     },
@@ -107,13 +111,15 @@ export function findRoots(
   );
   const tables = new Tables(memory);
   const vmcbs = controlBlocks.flatMap((pfn) => vmcbAt(memory, tables, pfn) ?? []);
+  const candidates = pfns.filter((pfn) => tables.refersToTables(pfn));
+  if (candidates.length > CANDIDATES_MAX) truncated = true;
   const judged = (hints.levels === undefined ? ([4, 5] as const) : [hints.levels]).map((levels) =>
-    judge(tables, pfns, levels, hints),
+    judge(tables, candidates.slice(0, CANDIDATES_MAX), levels, hints),
   );
   // Read with a level too few, tables of five levels are consistent too; but they do not map themselves then.
   const weight = (roots: readonly Candidate[]): number => roots.reduce((sum, root) => sum + points(root), 0);
   const best = judged.reduce((first, other) => (weight(other) > weight(first) ? other : first));
-  return { roots: best.map(rootOf), vmcbs, extent, truncated };
+  return { roots: best.map(rootOf), vmcbs, extent, truncated: truncated || tables.isExhausted };
 }
 
 /** Roots among the pages, all with the same number of levels, the best first. */
@@ -127,8 +133,8 @@ function judge(
   const candidates = [...new Set([...hinted, ...pfns])].flatMap(
     (pfn) => candidateOf(tables, pfn, levels, hints) ?? [],
   );
-  const kernels = kernelGroups(candidates);
-  for (const candidate of candidates) support(tables, candidate, kernels, hints);
+  const kernels = kernelsOf(tables, candidates);
+  for (const candidate of candidates) support(candidate, kernels, hints);
   pairUp(candidates);
   return withoutTablesBelow(tables, candidates.sort(byRank), hinted);
 }
@@ -163,34 +169,39 @@ function candidateOf(tables: Tables, pfn: number, levels: RootLevels, hints: Roo
   return { pfn, levels, slots, lower, upper, entries, implausible, cpus, upperKey, evidence: [], pair: null };
 }
 
-/** Roots with the same upper half, and where that half maps frames writable. */
+/** Roots with the same upper half. */
 interface KernelGroup {
-  readonly members: number;
   readonly example: Candidate;
-  frames: readonly MappedFrames[] | null;
+  readonly members: readonly Candidate[];
+  /** By pfn: where that half maps the pages of its members, writable, without sign extension. */
+  readonly ownPages: ReadonlyMap<number, bigint>;
 }
 
-function kernelGroups(candidates: readonly Candidate[]): ReadonlyMap<string, KernelGroup> {
-  const groups = new Map<string, KernelGroup>();
+/** The groups by their upper half, the largest first. */
+type Kernels = ReadonlyMap<string, KernelGroup>;
+
+function kernelsOf(tables: Tables, candidates: readonly Candidate[]): Kernels {
+  const members = new Map<string, Candidate[]>();
   for (const candidate of candidates) {
     if (candidate.upper === 0) continue;
-    const group = groups.get(candidate.upperKey);
-    groups.set(candidate.upperKey, {
-      members: (group?.members ?? 0) + 1,
-      example: group?.example ?? candidate,
-      frames: null,
-    });
+    const group = members.get(candidate.upperKey);
+    if (group === undefined) members.set(candidate.upperKey, [candidate]);
+    else group.push(candidate);
   }
-  return groups;
+  const budget: ReadingBudget = { tables: TABLES_READ_MAX };
+  const bySize = [...members].sort(([, a], [, b]) => b.length - a.length || b[0]!.upper - a[0]!.upper);
+  return new Map(
+    bySize.map(([key, group]) => {
+      const [example] = group as [Candidate];
+      const pfns = group.map(({ pfn }) => pfn).sort((a, b) => a - b);
+      const ownPages = tables.writableAt(example.pfn, example.levels, pfns, budget);
+      return [key, { example, members: group, ownPages }];
+    }),
+  );
 }
 
 /** Collects what speaks for a candidate besides its own consistency. */
-function support(
-  tables: Tables,
-  candidate: Candidate,
-  kernels: ReadonlyMap<string, KernelGroup>,
-  hints: RootHints,
-): void {
+function support(candidate: Candidate, kernels: Kernels, hints: RootHints): void {
   const { evidence, pfn, cpus } = candidate;
   if (cpus.length > 0) evidence.push({ points: 1000 - cpus[0]!, says: `CR3 of CPU ${cpus.join(", ")}` });
   const { kernelRoot = null } = hints;
@@ -199,8 +210,12 @@ function support(
   const itself = recursiveSlot(candidate);
   if (itself >= 0)
     evidence.push({ points: 150, says: `entry ${itself} refers to the table itself: a recursive mapping` });
-  const own = ownMapping(tables, candidate, kernels);
-  if (own !== null) evidence.push({ points: 100, says: `its own tables map it, writable, at ${hex16(own)}` });
+  const own = kernels.get(candidate.upperKey)?.ownPages.get(pfn);
+  if (own !== undefined)
+    evidence.push({
+      points: 100,
+      says: `its own tables map it, writable, at ${hex16(signExtend(own, candidate.levels))}`,
+    });
   const shared = sharedKernel(candidate, kernels);
   if (shared !== null) evidence.push(shared);
 }
@@ -214,35 +229,21 @@ function recursiveSlot({ slots, pfn }: Candidate): number {
   return slot >= 0 && slots[slot - 1] !== pfn - 1 && slots[slot + 1] !== pfn + 1 ? slot : -1;
 }
 
-/** The virtual address at which a root's upper half maps the root's own page; null if it does not. */
-function ownMapping(
-  tables: Tables,
-  { pfn, levels, upperKey }: Candidate,
-  kernels: ReadonlyMap<string, KernelGroup>,
-): bigint | null {
-  const group = kernels.get(upperKey);
-  if (group === undefined) return null;
-  group.frames ??= tables.writableFrames(group.example.pfn, levels, HALF, 2 * HALF, TABLES_READ_MAX);
-  const at = group.frames.find((frame) => pfn >= frame.pfn && pfn < frame.pfn + frame.pages);
-  if (at === undefined) return null;
-  return signExtend(at.offset + BigInt(pfn - at.pfn) * PAGE, levels);
-}
-
 /** What the upper half of a root has in common with those of others. */
-function sharedKernel(
-  candidate: Candidate,
-  kernels: ReadonlyMap<string, KernelGroup>,
-): Candidate["evidence"][number] | null {
+function sharedKernel(candidate: Candidate, kernels: Kernels): Candidate["evidence"][number] | null {
   const { upper, upperKey } = candidate;
   const group = kernels.get(upperKey);
   if (group === undefined) return null;
-  if (group.members > 1) {
-    const others = formatCounted(group.members - 1, "other root");
+  const { length } = group.members;
+  if (length > 1) {
     const entries = upper === 1 ? "its upper entry is that" : `its ${upper} upper entries are those`;
-    return { points: 40 + Math.min(group.members, 40), says: `${entries} of ${others}` };
+    return {
+      points: 40 + Math.min(length, 40),
+      says: `${entries} of ${formatCounted(length - 1, "other root")}`,
+    };
   }
   let nearest = { shared: 0, pfn: 0 };
-  for (const { example } of kernels.values()) {
+  for (const { example } of [...kernels.values()].slice(0, KERNELS_COMPARED)) {
     if (example === candidate) continue;
     const shared = sharedSlots(candidate.slots, example.slots);
     if (shared > nearest.shared) nearest = { shared, pfn: example.pfn };
@@ -305,13 +306,12 @@ function withoutTablesBelow(
   named: ReadonlySet<number>,
 ): readonly Candidate[] {
   const below = new Set<number>();
-  let left = TABLES_READ_MAX;
+  const budget: ReadingBudget = { tables: TABLES_READ_MAX };
   return ranked.filter(({ pfn, levels }) => {
     if (below.has(pfn) && !named.has(pfn)) return false;
-    for (const child of tables.tablesBelow(pfn, levels, left)) {
+    for (const child of tables.tablesBelow(pfn, levels, budget)) {
       if (child !== pfn) below.add(child);
     }
-    left = Math.max(512, left - below.size);
     return true;
   });
 }

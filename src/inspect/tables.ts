@@ -68,14 +68,13 @@ const SAMPLED_CHILDREN = 8;
 
 const NOTHING: TableVerdict = { entries: 0, implausible: 0, tables: 0, missing: 0, leaves: 0 };
 
-/** A page mapped by a table, as far as a search for frames needs it. */
-export interface MappedFrames {
-  readonly pfn: number;
-  /** In pages of 4 KiB: 1, 512 or 262,144. */
-  readonly pages: number;
-  /** Virtual address, without its sign extension. */
-  readonly offset: bigint;
+/** Tables that may still be read: shared by all that one search does, so that no input makes it endless. */
+export interface ReadingBudget {
+  tables: number;
 }
+
+/** Tables whose verdict is remembered, about 100 bytes each. Beyond, nothing further is looked at. */
+const VERDICTS_MAX = 1_000_000;
 
 /** Reads tables, keeps those read last, and remembers what it has found below them. */
 export class Tables {
@@ -104,13 +103,45 @@ export class Tables {
     return words;
   }
 
+  /**
+   * True if what a page refers to may be tables, at a first look: of a page table, whose entries look the same, they are
+   * data. Most of those that are looked at mostly have entries that are zero, or present and below 2^46.
+   */
+  refersToTables(pfn: number): boolean {
+    const words = this.page(pfn);
+    if (words === null) return false;
+    const children: number[] = [];
+    for (let i = 0; i < 2 * ENTRIES; i += 2)
+      if ((words[i]! & P) !== 0) children.push(pfnOfEntry(words[i]!, words[i + 1]!));
+    let tables = 0;
+    const sample = sampleOf(children);
+    for (const child of sample) if (this.#looksLikeTable(child)) tables++;
+    return tables * 2 > sample.length;
+  }
+
+  /** Whether three in four of a page's words that are not zero may be entries; true of a page of zeros. */
+  #looksLikeTable(pfn: number): boolean {
+    const words = this.page(pfn);
+    if (words === null) return false;
+    let used = 0;
+    let odd = 0;
+    for (let i = 0; i < 2 * ENTRIES; i += 2) {
+      const low = words[i]!;
+      const high = words[i + 1]!;
+      if ((low | high) === 0) continue;
+      used++;
+      if ((low & P) === 0 || pfnOfEntry(low, high) >= PLAUSIBLE_PFN_END) odd++;
+    }
+    return odd * 4 <= used;
+  }
+
   /** Looks at the table and at a sample of those below it. Tables that refer to each other end where the levels do. */
   check(pfn: number, level: number): TableVerdict {
     const key = pfn * 8 + level;
     const known = this.#verdicts.get(key);
     if (known !== undefined) return known;
     const words = this.page(pfn);
-    if (words === null) return NOTHING;
+    if (words === null || this.isExhausted) return NOTHING;
     const sum = { ...NOTHING };
     const children: number[] = [];
     for (let i = 0; i < 2 * ENTRIES; i += 2) {
@@ -135,13 +166,18 @@ export class Tables {
     return sum;
   }
 
+  /** True if a table was not looked at, since too many had been. */
+  get isExhausted(): boolean {
+    return this.#verdicts.size >= VERDICTS_MAX;
+  }
+
   /**
    * Pages of all tables below a root, by their pfn, without page tables' own contents: those of level 1 are known from the
-   * entries that refer to them. Ends after `limit` tables read.
+   * entries that refer to them.
    */
-  tablesBelow(pfn: number, levels: number, limit: number): ReadonlySet<number> {
+  tablesBelow(pfn: number, levels: number, budget: ReadingBudget): ReadonlySet<number> {
     const found = new Set<number>();
-    this.#descend([[pfn, levels]], limit, (child, level) => {
+    this.#descend([[pfn, levels]], budget, (child, level) => {
       found.add(child);
       return level >= 2;
     });
@@ -149,46 +185,53 @@ export class Tables {
   }
 
   /**
-   * What the entries `from` to `to` of a root map writable, each table taken once, however often it is referred to. Ends
-   * after `limit` tables read.
+   * Where the upper half of a root maps the pages `wanted`, writable: by pfn the first address, without its sign extension.
+   * Each table is taken once, however often it is referred to.
+   *
+   * @param wanted ascending.
    */
-  writableFrames(
+  writableAt(
     pfn: number,
     levels: number,
-    from: number,
-    to: number,
-    limit: number,
-  ): readonly MappedFrames[] {
-    const frames: MappedFrames[] = [];
+    wanted: readonly number[],
+    budget: ReadingBudget,
+  ): ReadonlyMap<number, bigint> {
+    const found = new Map<number, bigint>();
     const seen = new Set<number>();
-    let left = limit;
-    const visit = (table: number, level: number, base: bigint, first: number, end: number): void => {
+    const visit = (table: number, level: number, base: bigint, first: number): void => {
       const words = this.page(table);
-      if (words === null || left-- <= 0) return;
-      for (let slot = first; slot < end; slot++) {
+      if (words === null || budget.tables-- <= 0) return;
+      for (let slot = first; slot < ENTRIES; slot++) {
         const low = words[2 * slot]!;
         if ((low & (P | RW)) !== (P | RW)) continue;
         const child = pfnOfEntry(low, words[2 * slot + 1]!);
-        const offset = base | (BigInt(slot) << BigInt(12 + 9 * (level - 1)));
         if (isImplausible(low, child, level)) continue;
         if (isLeaf(low, level)) {
           const pages = 512 ** (level - 1);
-          frames.push({ pfn: child - (child % pages), pages, offset });
+          const start = child - (child % pages);
+          for (let i = lowerBound(wanted, start); i < wanted.length && wanted[i]! < start + pages; i++) {
+            const at = base | (BigInt(slot) << BigInt(12 + 9 * (level - 1)));
+            if (!found.has(wanted[i]!)) found.set(wanted[i]!, at + BigInt(wanted[i]! - start) * 4096n);
+          }
         } else if (!seen.has(child * 8 + level)) {
           seen.add(child * 8 + level);
-          visit(child, level - 1, offset, 0, ENTRIES);
+          visit(child, level - 1, base | (BigInt(slot) << BigInt(12 + 9 * (level - 1))), 0);
         }
       }
     };
-    visit(pfn, levels, 0n, from, to);
-    return frames;
+    visit(pfn, levels, 0n, ENTRIES / 2);
+    return found;
   }
 
   /** Visits the tables below; `enter` says whether to go into one. */
-  #descend(start: [number, number][], limit: number, enter: (pfn: number, level: number) => boolean): void {
+  #descend(
+    start: [number, number][],
+    budget: ReadingBudget,
+    enter: (pfn: number, level: number) => boolean,
+  ): void {
     const queue = start;
     const seen = new Set<number>();
-    for (let at = 0; at < queue.length && at < limit; at++) {
+    for (let at = 0; at < queue.length && budget.tables-- > 0; at++) {
       const [pfn, level] = queue[at]!;
       const words = this.page(pfn);
       if (words === null) continue;
@@ -217,4 +260,16 @@ function sampleOf(pfns: readonly number[]): readonly number[] {
   if (different.length <= SAMPLED_CHILDREN) return different;
   const step = (different.length - 1) / (SAMPLED_CHILDREN - 1);
   return Array.from({ length: SAMPLED_CHILDREN }, (_, i) => different[Math.round(i * step)]!);
+}
+
+/** Index of the first number that is not below `value`. */
+function lowerBound(ascending: readonly number[], value: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

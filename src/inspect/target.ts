@@ -6,6 +6,7 @@ import {
   CR0_WP,
   CR4_LA57,
   CR4_PAE,
+  EFER_LMA,
   EFER_NXE,
   EPTP_LEVELS,
   PTE_ADDRESS,
@@ -318,7 +319,7 @@ function vmcbFor(image: PhysicalImage, { ncr3, search }: TargetOptions, remarks:
 
 /** Refuses a guest whose paging is none that is walked. */
 function checkGuestMode(image: PhysicalImage, { pa, cr0, cr4, efer }: Vmcb): void {
-  const long = (efer & LMA) !== 0n;
+  const long = (efer & EFER_LMA) !== 0n;
   if ((cr0 & CR0_PG) !== 0n && (cr4 & CR4_PAE) !== 0n && long) return;
   const mode = (cr0 & CR0_PG) === 0n ? "paging off" : (cr4 & CR4_PAE) === 0n ? "32-bit paging" : "PAE paging";
   throw new GuestMmuError("UNSUPPORTED", {
@@ -326,8 +327,6 @@ function checkGuestMode(image: PhysicalImage, { pa, cr0, cr4, efer }: Vmcb): voi
     hint: "Tables of 4 and 5 levels are walked: those of long mode. --cr3 names tables all the same.",
   });
 }
-
-const LMA = 1n << 10n;
 
 /** EPTP without the levels of a walk is a bare address: 4 levels and write-back are meant then. */
 function checkedEptp(eptp: bigint): bigint {

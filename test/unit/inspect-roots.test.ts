@@ -98,7 +98,7 @@ describe("roots", () => {
     const tables = new Tables(memory);
     const verdict = tables.check(Number(a >> 12n), 4);
     expect(verdict.leaves).toBeGreaterThan(0);
-    expect(tables.tablesBelow(Number(a >> 12n), 4, 1000)).toEqual(new Set([1, 2]));
+    expect(tables.tablesBelow(Number(a >> 12n), 4, { tables: 1000 })).toEqual(new Set([1, 2]));
     expect(findRoots(memory).roots.length).toBeGreaterThan(0);
   });
 
