@@ -74,9 +74,10 @@ export function nestedFrom(given: unknown): Required<EptPaging> | Required<NptPa
   }
   checkOptions("nested paging", given, ["kind", "ncr3", "levels", "nxe"]);
   const { ncr3, levels, nxe } = given as Partial<NptPaging>;
+  if (ncr3 === undefined) throw usage("nested paging of AMD has no ncr3.", "Pass nCR3 of the VMCB.");
   return {
     kind,
-    ncr3: toHpa(ncr3!),
+    ncr3: toHpa(ncr3),
     levels: integer("levels", levels ?? 4, 4, 5) as 4 | 5,
     nxe: flag("nxe", nxe, true),
   };
