@@ -40,7 +40,7 @@ const SLICE_MS = 10;
 
 /** What one actor has measured up to now. */
 export interface ActorMeasure {
-  /** Operations and the milliseconds they took, sample by sample; 0 ms where it had no part in one. */
+  /** Operations and the milliseconds they took, sample by sample; 0 ms where it had no part in one, fewer where in none of the last. */
   readonly samples: readonly { readonly operations: number; readonly ms: number }[];
   /** All operations of the timed part, and the milliseconds they took. */
   readonly operations: number;
