@@ -45,7 +45,7 @@ export class Ops {
     if (LAB) noteOrder(order);
     if (EMBED) {
       const old = load<T>(address);
-      store<T>(address, <T>(old + value));
+      store<T>(address, <T>(<u64>old + <u64>value));
       return old;
     }
     return atomic.add<T>(address, value);
@@ -55,7 +55,7 @@ export class Ops {
     if (LAB) noteOrder(order);
     if (EMBED) {
       const old = load<T>(address);
-      store<T>(address, <T>(old - value));
+      store<T>(address, <T>(<u64>old - <u64>value));
       return old;
     }
     return atomic.sub<T>(address, value);
@@ -64,7 +64,7 @@ export class Ops {
     if (LAB) noteOrder(order);
     if (EMBED) {
       const old = load<T>(address);
-      store<T>(address, <T>(old | value));
+      store<T>(address, <T>((<u64>old) | (<u64>value)));
       return old;
     }
     return atomic.or<T>(address, value);
@@ -73,7 +73,7 @@ export class Ops {
     if (LAB) noteOrder(order);
     if (EMBED) {
       const old = load<T>(address);
-      store<T>(address, <T>(old & value));
+      store<T>(address, <T>((<u64>old) & (<u64>value)));
       return old;
     }
     return atomic.and<T>(address, value);

@@ -3,13 +3,7 @@
  * hardware has them. For studies of translation itself; a guest with memslots is a `Vcpu`.
  */
 
-import {
-  Flush,
-  FAULT_MANAGED,
-  Outcome,
-  Register,
-  RegisterWrite,
-} from "../core/layout.generated.js";
+import { Flush, FAULT_MANAGED, Outcome, Register, RegisterWrite } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { accessNumber, WalkRecord, type AccessFault, type AccessKind } from "./access-result.js";
 import { aligned, gva as toGva, hex, hpa as toHpa, type GvaLike, type Hpa, type HpaLike } from "./address.js";
