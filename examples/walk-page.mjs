@@ -2,8 +2,8 @@
 //
 //   npm run build && node examples/walk-page.mjs walk.html
 import { writeFileSync } from "node:fs";
-import { Machine } from "guestmmu";
-import { accumulatedRights, explainWalk, registersOf, shortRights, walkPage } from "guestmmu/report";
+import { Machine, registersOf } from "guestmmu";
+import { accumulatedRights, explainWalk, shortRights, walkPage } from "guestmmu/report";
 
 const MiB = 1 << 20;
 const machine = Machine.create({ hostMemory: 16 * MiB, vcpus: 1 });
@@ -17,7 +17,7 @@ vcpu.enterLongMode(tables);
 for (const gva of [0x7f12_3456_7000n, 0x7f12_3456_8000n]) {
   // With side effects KVM maps what the access needs first: a walk without shows where it would have to.
   const translation = vcpu.translate(gva, { access: "write", sideEffects: true });
-  const context = { gva, access: "write", registers: registersOf(vcpu, machine.configuration) };
+  const context = { gva, access: "write", registers: registersOf(machine) };
   console.log(explainWalk(translation, context));
   const rights = accumulatedRights(translation, context);
   for (const [i, { dimension, level, entry }] of translation.steps.entries())

@@ -7,7 +7,8 @@ import { Histories, type Call, type CallResult } from "../src/explore/program.js
 import { At, Runner, type RunEnd, type Suspension, type Watcher } from "../src/explore/runner.js";
 import { findLivelock } from "../src/explore/liveness.js";
 import { reducedSearch } from "../src/explore/reduce.js";
-import { Search, type SearchResult } from "../src/explore/search.js";
+import { type SearchResult } from "../src/explore/result.js";
+import { Search } from "../src/explore/search.js";
 import { shortest, type ShortestResult } from "../src/explore/shortest.js";
 import { warmUp } from "../src/explore/walk.js";
 import { type MachineFacts } from "../src/invariants/checker.js";

@@ -15,7 +15,7 @@
 
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from "node:worker_threads";
 import { GuestMmuError, type GuestMmuErrorJson } from "../errors.js";
-import { type SearchLimits, type SearchResult } from "./search.js";
+import { type SearchLimits, type SearchResult } from "./result.js";
 import { type LearnedStep } from "./acyclic.js";
 import { Fingerprints } from "./tables.js";
 

@@ -1,7 +1,8 @@
 /** How an execution in which nobody can act any more is judged: the same for every strategy. */
 
 import { type Automata } from "./automata.js";
-import { deadlockIn, type FinalCheck, type Violation } from "./search.js";
+import { type FinalCheck, type Violation } from "./result.js";
+import { deadlockIn } from "./search.js";
 
 /** An end: its outcome if every actor is done, and what is wrong with it. */
 export interface Ending {

@@ -10,7 +10,8 @@
  */
 
 import { Kind, type Automata } from "./automata.js";
-import { Position, forcedActor, type Move, type SearchLimits, type Violation } from "./search.js";
+import { type Move, type SearchLimits, type Violation } from "./result.js";
+import { Position, forcedActor } from "./search.js";
 import { shortest } from "./shortest.js";
 import { Ints, TripleTable } from "./tables.js";
 

@@ -20,16 +20,8 @@ import { Kind, type Automata } from "./automata.js";
 import { type ExploredSite } from "./core.js";
 import { ROW, Stop, limitOf, type Branch } from "./crew.js";
 import { type Finding } from "./ghosts.js";
-import {
-  STEPS_A_LOOK,
-  alone,
-  deadlockIn,
-  forcedActor,
-  type Move,
-  type SearchOptions,
-  type SearchResult,
-  type Violation,
-} from "./search.js";
+import { type Move, type SearchResult, type Violation } from "./result.js";
+import { STEPS_A_LOOK, alone, deadlockIn, forcedActor, type SearchOptions } from "./search.js";
 import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
 
 /** The models that can be asked for. */

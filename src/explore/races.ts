@@ -8,7 +8,7 @@
 
 import { Kind, type Automata } from "./automata.js";
 import { type ExploredSite } from "./core.js";
-import { type Inspected } from "./search.js";
+import { type Inspected } from "./result.js";
 import { TripleTable } from "./tables.js";
 
 /** Name of what is found. */

@@ -22,15 +22,8 @@ import { Kind, type Automata } from "./automata.js";
 import { endingOf } from "./ending.js";
 import { Footprints } from "./footprints.js";
 import { type Finding } from "./ghosts.js";
-import {
-  Path,
-  Position,
-  forcedActor,
-  type FinalCheck,
-  type SearchLimits,
-  type SearchResult,
-  type Violation,
-} from "./search.js";
+import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./result.js";
+import { Path, Position, forcedActor } from "./search.js";
 import { countOf } from "./strategies/random.js";
 
 export interface ReducedOptions {

@@ -5,15 +5,8 @@
  */
 
 import { type Automata, Kind } from "./automata.js";
-import {
-  type FinalCheck,
-  type Inspected,
-  type Move,
-  type Violation,
-  Position,
-  deadlockIn,
-  forcedActor,
-} from "./search.js";
+import { type FinalCheck, type Inspected, type Move, type Violation } from "./result.js";
+import { Position, deadlockIn, forcedActor } from "./search.js";
 import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
 
 /** What the search for a shortest violation came to. */

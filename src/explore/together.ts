@@ -4,7 +4,7 @@ import { GuestMmuError } from "../errors.js";
 import { everyExecutionEnds } from "./acyclic.js";
 import { type Automata } from "./automata.js";
 import { Stop, limitOf, type Crew, type Report } from "./crew.js";
-import { type SearchResult, type Violation } from "./search.js";
+import { type SearchResult, type Violation } from "./result.js";
 
 /** What the threads of a search did together. */
 export interface Together extends SearchResult {

@@ -7,10 +7,9 @@ import { closeSync, constants, openSync, readSync } from "node:fs";
 import { PAGE_SIZE } from "../core/layout.generated.js";
 import { unreadable } from "../images/file.js";
 import { type PhysicalImage } from "../images/types.js";
-import { type SearchableMemory } from "./search.js";
 
-/** Memory that has to be closed. */
-export interface DirectMemory extends SearchableMemory {
+/** The memory of an image, opened once more: it has to be closed. */
+export interface DirectMemory extends Pick<PhysicalImage, "ranges" | "read"> {
   close(): void;
 }
 

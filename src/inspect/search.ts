@@ -5,10 +5,7 @@ import { type PhysicalImage, type PhysicalRange } from "../images/types.js";
 import { alignedBytes, directMemory } from "./direct-file.js";
 
 /** Memory that can be searched. */
-export interface SearchableMemory {
-  readonly ranges: readonly PhysicalRange[];
-  read(pa: bigint, target: Uint8Array): number;
-}
+export type SearchableMemory = Pick<PhysicalImage, "ranges" | "read">;
 
 /** How far a search goes. */
 export interface SearchOptions {

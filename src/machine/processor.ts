@@ -15,21 +15,13 @@ import {
   type NestedPaging,
   type NptPaging,
 } from "./nested.js";
+import { VCPU_REGISTERS } from "./registers.js";
 import { type MachineState } from "./state.js";
 import { stepsOf, type Translated, type Translation } from "./translation.js";
 import { unsignedValue } from "./width.js";
 
 const REGISTERS = {
-  cr0: Register.Cr0,
-  cr3: Register.Cr3,
-  cr4: Register.Cr4,
-  efer: Register.Efer,
-  rflags: Register.Rflags,
-  cpl: Register.Cpl,
-  pkru: Register.Pkru,
-  pkrs: Register.Pkrs,
-  eptp: Register.Eptp,
-  vpid: Register.Vpid,
+  ...VCPU_REGISTERS,
   nestedControl: Register.NestedControl,
   ncr3: Register.Ncr3,
   secondaryControls: Register.SecondaryControls,

@@ -36,6 +36,7 @@ import { checkOptions, checkWords, choice, flag, show } from "./arguments.js";
 import { mapForVcpu, type MapOptions, type VcpuMapping } from "./kvm-memory.js";
 import { type GuestTables } from "./guest-tables.js";
 import { ACCESS_FORM, countRecords, VALUE_FORM, type PackedAccess, type RecordForm } from "./records.js";
+import { VCPU_REGISTERS } from "./registers.js";
 import { type MachineState, type Statistics } from "./state.js";
 import { stepsOf, type Translated, type Translation } from "./translation.js";
 import { byteWidth, unsignedValue, type Width } from "./width.js";
@@ -49,21 +50,8 @@ export interface MmioHandler {
 
 const FLUSHES = { all: Flush.All, "non-global": Flush.NonGlobal } as const;
 
-const REGISTERS = {
-  cr0: Register.Cr0,
-  cr3: Register.Cr3,
-  cr4: Register.Cr4,
-  efer: Register.Efer,
-  rflags: Register.Rflags,
-  cpl: Register.Cpl,
-  pkru: Register.Pkru,
-  pkrs: Register.Pkrs,
-  eptp: Register.Eptp,
-  vpid: Register.Vpid,
-} as const;
-
 /** Registers that can be read. `cpl` is 0 to 3; `eptp` is KVM's; `cr2` is kept by the view, not by the core. */
-export type RegisterName = keyof typeof REGISTERS | "cr2";
+export type RegisterName = keyof typeof VCPU_REGISTERS | "cr2";
 /** Registers that can be written. */
 export type WritableRegisterName = Exclude<RegisterName, "eptp">;
 
@@ -388,10 +376,10 @@ export class Vcpu {
   }
 
   #register(name: Exclude<RegisterName, "cr2">): Register {
-    if (typeof name === "string" && Object.hasOwn(REGISTERS, name)) return REGISTERS[name];
+    if (typeof name === "string" && Object.hasOwn(VCPU_REGISTERS, name)) return VCPU_REGISTERS[name];
     throw new GuestMmuError("USAGE", {
       message: `There is no register ${show(name)}.`,
-      hint: `Use one of: cr2, ${Object.keys(REGISTERS).join(", ")}.`,
+      hint: `Use one of: cr2, ${Object.keys(VCPU_REGISTERS).join(", ")}.`,
     });
   }
 

@@ -7,9 +7,7 @@ export { accumulatedRights, shortRights, type Rights } from "./walk-rights.js";
 export { walkPage, type WalkPageOptions } from "./walk-page.js";
 export { explainWalk } from "./walk-words.js";
 export {
-  registersOf,
   type NestedRoot,
-  type RegisterSource,
   type WalkAccess,
   type WalkContext,
   type WalkContextRegisters,

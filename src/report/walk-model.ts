@@ -75,36 +75,6 @@ export interface WalkContextRegisters {
   readonly nested?: NestedRoot | null;
 }
 
-/** Whoever has registers by these names: a `Vcpu`. */
-export interface RegisterSource {
-  get(name: "cr0" | "cr3" | "cr4" | "efer" | "rflags" | "pkru" | "pkrs" | "cpl" | "eptp"): bigint;
-}
-
-/**
- * The registers of a vCPU as they are now, which have to be those that the walk was made with. Ask behind the walk: KVM
- * gives a vCPU its EPTP when it first runs. `machine` is what they do not say: the `configuration` of its machine.
- */
-export function registersOf(
-  vcpu: RegisterSource,
-  machine: { readonly maxphyaddr?: number; readonly page1GB?: boolean } = {},
-): WalkContextRegisters {
-  const { maxphyaddr = MAXPHYADDR_MAX, page1GB = true } = machine;
-  const eptp = vcpu.get("eptp");
-  return {
-    cr0: vcpu.get("cr0"),
-    cr3: vcpu.get("cr3"),
-    cr4: vcpu.get("cr4"),
-    efer: vcpu.get("efer"),
-    rflags: vcpu.get("rflags"),
-    pkru: vcpu.get("pkru"),
-    pkrs: vcpu.get("pkrs"),
-    cpl: Number(vcpu.get("cpl")),
-    maxphyaddr,
-    page1GB,
-    nested: eptp === 0n ? null : { kind: "ept", eptp },
-  };
-}
-
 /** What a `Translation` does not say of itself: which access was made, and what governed it. */
 export interface WalkContext {
   /** Linear address of the access. */

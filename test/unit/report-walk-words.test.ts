@@ -1,13 +1,12 @@
 // One sentence for every cause of a fault, with the entry and the bit that decide it; and the rights level by level.
 import { describe, expect, test } from "vitest";
 import * as layout from "../../src/core/layout.generated.js";
-import { Machine } from "../../src/index.js";
+import { Machine, registersOf } from "../../src/index.js";
 import type { AccessFault } from "../../src/machine/access-result.js";
 import type { Translation } from "../../src/machine/translation.js";
 import {
   accumulatedRights,
   explainWalk,
-  registersOf,
   shortRights,
   walkPage,
   type WalkAccess,
@@ -416,7 +415,7 @@ describe("a vCPU of a machine", () => {
     vcpu.enterLongMode(tables);
     vcpu.set("cpl", 3);
     vcpu.translate(GVA);
-    const registers = registersOf(vcpu, machine.configuration);
+    const registers = registersOf(machine);
     expect(registers).toMatchObject({ cr3: 1n << 20n, cpl: 3, maxphyaddr: 40, page1GB: true });
     expect(registers.nested).toEqual({ kind: "ept", eptp: vcpu.get("eptp") });
     const says = (access: "read" | "write", sideEffects: boolean): string =>

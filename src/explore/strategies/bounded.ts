@@ -9,7 +9,7 @@
  */
 
 import { type Automata } from "../automata.js";
-import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "../search.js";
+import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "../result.js";
 import { shortest, type ShortestOptions, type ShortestResult } from "../shortest.js";
 import { TripleTable, mixHigh, mixLow } from "../tables.js";
 

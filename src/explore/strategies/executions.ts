@@ -8,13 +8,13 @@ import { Kind, type Automata } from "../automata.js";
 import { endingOf, type Ending } from "../ending.js";
 import { type Finding } from "../ghosts.js";
 import {
-  forcedActor,
   type FinalCheck,
   type Move,
   type SearchLimits,
   type SearchResult,
   type Violation,
-} from "../search.js";
+} from "../result.js";
+import { forcedActor } from "../search.js";
 import { TripleTable, mixHigh, mixLow } from "../tables.js";
 import { type Random } from "../walk.js";
 
