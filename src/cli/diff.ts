@@ -4,6 +4,7 @@ import { type Command } from "commander";
 import type { DiffCommandOptions } from "../inspect/diff-command.js";
 import { ExitCode } from "./exit.js";
 import { addTargetOptions, IMAGE_HELP } from "./image-options.js";
+import { writeStdout } from "./stdout.js";
 
 /** Adds the command; what it does is loaded when it runs. */
 export function addDiff(program: Command): void {
@@ -33,7 +34,7 @@ Exit codes: 0 nothing changed, 1 something did, 2 usage, or an image or root tha
     )
     .action(async (image1: string, image2: string, options: DiffCommandOptions) => {
       const { runDiffCommand } = await import("../inspect/diff-command.js");
-      const outcome = await runDiffCommand(image1, image2, options, (piece) => process.stdout.write(piece));
+      const outcome = await runDiffCommand(image1, image2, options, writeStdout);
       process.exitCode = outcome === "same" ? ExitCode.Done : ExitCode.Violation;
     });
 }

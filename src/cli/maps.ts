@@ -4,6 +4,7 @@ import { type Command } from "commander";
 import type { MapsCommandOptions } from "../inspect/maps-command.js";
 import { ExitCode } from "./exit.js";
 import { addTargetOptions, IMAGE_HELP } from "./image-options.js";
+import { writeStdout } from "./stdout.js";
 
 /** Adds the command; what it does is loaded when it runs. */
 export function addMaps(program: Command): void {
@@ -41,7 +42,7 @@ Exit codes: 0 done; 2 usage, or an image or root that cannot be used; 4 cut by -
     )
     .action(async (image: string, options: MapsCommandOptions) => {
       const { runMapsCommand } = await import("../inspect/maps-command.js");
-      const outcome = await runMapsCommand(image, options, (piece) => process.stdout.write(piece));
+      const outcome = await runMapsCommand(image, options, writeStdout);
       if (outcome === "cut") process.exitCode = ExitCode.Inconclusive;
     });
 }

@@ -3,6 +3,7 @@
 import { type Command } from "commander";
 import type { ReadCommandOptions } from "../inspect/read-command.js";
 import { addTargetOptions, IMAGE_HELP } from "./image-options.js";
+import { writeStdout } from "./stdout.js";
 
 /** Adds the command; what it does is loaded when it runs. */
 export function addRead(program: Command): void {
@@ -32,6 +33,6 @@ Exit codes: 0 done, 2 usage, an image or root that cannot be used, or a hole wit
     )
     .action(async (image: string, gva: string, length: string, options: ReadCommandOptions) => {
       const { runReadCommand } = await import("../inspect/read-command.js");
-      await runReadCommand(image, gva, length, options, (piece) => process.stdout.write(piece));
+      await runReadCommand(image, gva, length, options, writeStdout);
     });
 }

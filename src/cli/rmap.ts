@@ -3,6 +3,7 @@
 import { type Command } from "commander";
 import type { RmapCommandOptions } from "../inspect/rmap-command.js";
 import { addTargetOptions, IMAGE_HELP } from "./image-options.js";
+import { writeStdout } from "./stdout.js";
 
 /** Adds the command; what it does is loaded when it runs. */
 export function addRmap(program: Command): void {
@@ -30,6 +31,6 @@ Exit codes: 0 done, 2 usage, or an image or root that cannot be used.`,
     )
     .action(async (image: string, pa: string, options: RmapCommandOptions) => {
       const { runRmapCommand } = await import("../inspect/rmap-command.js");
-      process.stdout.write(await runRmapCommand(image, pa, options));
+      await runRmapCommand(image, pa, options, writeStdout);
     });
 }

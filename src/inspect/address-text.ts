@@ -7,6 +7,7 @@ const SPACES = {
   virtual: { bits: 64, name: "a virtual address", example: "0xffff888000000000" },
   physical: { bits: 52, name: "a physical address", example: "0x1062000" },
   register: { bits: 64, name: "a value of a register", example: "0xd01" },
+  pkru: { bits: 32, name: "a value of PKRU", example: "0x55555554" },
 } as const;
 
 /** What a number on the command line stands for. */

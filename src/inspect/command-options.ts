@@ -3,7 +3,7 @@
 import { usageError } from "../errors.js";
 import { openImage } from "../images/open.js";
 import { type PhysicalImage } from "../images/types.js";
-import { parseBytes, parseCounts } from "../report/units.js";
+import { parseBytes } from "../report/units.js";
 import { parseAddress } from "./address-text.js";
 import { type RootLevels } from "./roots.js";
 import { SEARCH_LIMIT_BYTES, type SearchOptions } from "./search.js";
@@ -48,7 +48,7 @@ export function parseTarget(options: TargetCommandOptions): TargetOptions {
     ...given("efer", efer, (text) => parseAddress("--efer", text, "register")),
     ...given("levels", levels, (text) => parseOne("--levels", text, 4, 5) as RootLevels),
     ...given("maxphyaddr", maxphyaddr, (text) => parseOne("--maxphyaddr", text, 32, 52)),
-    ...given("pkru", pkru, (text) => BigInt.asUintN(32, parseAddress("--pkru", text, "register"))),
+    ...given("pkru", pkru, (text) => parseAddress("--pkru", text, "pkru")),
     nested: options.nested === true,
     search: parseSearch(options),
   };
@@ -63,12 +63,13 @@ function given<Name extends string, Value>(
   return text === undefined ? {} : ({ [name]: parse(text) } as { [name in Name]: Value });
 }
 
-/** One whole number. */
+/** One whole number. Error: `USAGE` naming option and text. */
 export function parseOne(option: string, text: string, min: number, max: number): number {
-  const values = parseCounts(option, text, { min, max });
-  if (values.length === 1) return values[0]!;
+  const digits = text.trim();
+  const value = /^\d+$/.test(digits) ? Number(digits) : NaN;
+  if (value >= min && value <= max) return value;
   throw usageError(
-    `${option}: cannot use "${text}".`,
+    `${option}: cannot use "${text.slice(0, 60)}".`,
     `${option} takes one whole number from ${min} to ${max}.`,
   );
 }

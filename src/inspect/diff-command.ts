@@ -72,10 +72,11 @@ const writeText: Writer = (out, first, second, pairs, accessed) => {
       }
     });
     if (count === 0) unchanged++;
-    else out.text(`${formatCounted(count, "change")}\n\n`);
+    // Counts have a character between groups of digits that is not ASCII.
+    else out.utf8(`${formatCounted(count, "change")}\n\n`);
     total += count;
   }
-  out.text(`${formatCounted(pairs.length, "root")} compared, ${unchanged} without a change\n`);
+  out.utf8(`${formatCounted(pairs.length, "root")} compared, ${unchanged} without a change\n`);
   return total;
 };
 

@@ -1,9 +1,9 @@
 /** `guestmmu rmap`: every virtual address of every root that maps a frame. */
 
 import { MappingBits, MappingColumn, type PageWalker } from "../walker/index.js";
-import { renderTable } from "../report/table.js";
 import { formatCount, formatCounted } from "../report/units.js";
 import { hex, hex16 } from "./address-text.js";
+import { ByteWriter, type Sink } from "./byte-writer.js";
 import { document } from "./json.js";
 import { leafFlagsText, PAGE_TEXTS, pageNumber, rightsText } from "./mapping-rows.js";
 import { writeRows } from "./maps.js";
@@ -37,6 +37,8 @@ export interface Aliases {
 
 /** Different mappings of one frame that are kept. Linux maps one frame 65,536 times for the espfix stacks. */
 const ALIASES_MAX = 1_000_000;
+
+const TRUNCATED = `, and more: the search ended there, at ${formatCount(ALIASES_MAX)} (--cr3 takes one root)`;
 
 const NESTED_FAULT = MappingBits.nestedFault | MappingBits.gap | MappingBits.nestedGap;
 
@@ -88,31 +90,27 @@ function rootsInWords(indices: readonly number[], targets: readonly Target[]): s
   return named.join(" ") + (more > 0 ? ` and ${more} more` : "");
 }
 
-/** To be read. */
-export function rmapText({ pa, targets, aliases, truncated }: Aliases): string {
+/** To be read: columns of fixed width, since a table that measures its rows takes minutes over 65,536 of them. */
+export function writeRmapText({ pa, targets, aliases, truncated }: Aliases, sink: Sink): void {
+  const out = new ByteWriter(sink);
   const of = targets.length === 1 ? rootInWords(targets[0]!) : formatCounted(targets.length, "root");
-  const heading = `physical address ${hex(pa)}, in what is mapped by ${of}`;
-  const remarks = remarksOf(targets).map((remark) => `note: ${remark}`);
-  if (aliases.length === 0)
-    return `${[heading, ...remarks, "", "No virtual address leads to it."].join("\n")}\n`;
-  const columns = [
-    { header: "gva", align: "left" as const },
-    { header: "page" },
-    { header: "urwx", align: "left" as const },
-    { header: "XGPDACTUW", align: "left" as const },
-    { header: "entry", align: "left" as const },
-    { header: "roots", align: "left" as const },
-  ];
-  const rows = aliases.map(({ gva, pageShift, rights, flags, entry, roots }) => [
-    hex16(gva),
-    PAGE_TEXTS[pageShift] ?? "-",
-    rights,
-    flags,
-    hex16(entry),
-    rootsInWords(roots, targets),
-  ]);
-  const count = `${formatCounted(aliases.length, "mapping")}${truncated ? `, and more: ${formatCount(ALIASES_MAX)} are kept` : ""}`;
-  return `${[heading, ...remarks, "", renderTable(columns, rows), count].join("\n")}\n`;
+  out.utf8(`physical address ${hex(pa)}, in what is mapped by ${of}\n`);
+  for (const remark of remarksOf(targets)) out.utf8(`note: ${remark}\n`);
+  out.text("\n");
+  if (aliases.length === 0) {
+    out.text("No virtual address leads to it.\n");
+    out.flush();
+    return;
+  }
+  out.text(`${"gva".padEnd(16)}  page  urwx  XGPDACTUW  ${"entry".padEnd(16)}  roots\n`);
+  for (const { gva, pageShift, rights, flags, entry, roots } of aliases) {
+    const page = (PAGE_TEXTS[pageShift] ?? "-").padStart(4);
+    out.text(
+      `${hex16(gva)}  ${page}  ${rights}  ${flags}  ${hex16(entry)}  ${rootsInWords(roots, targets)}\n`,
+    );
+  }
+  // Groups of digits are divided by a character that is not ASCII.
+  out.utf8(`${formatCounted(aliases.length, "mapping")}${truncated ? TRUNCATED : ""}\n`);
 }
 
 /** For programs. */

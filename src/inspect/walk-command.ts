@@ -1,6 +1,6 @@
 /** `guestmmu walk`. */
 
-import { writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { usageError } from "../errors.js";
 import { hex, parseAddress } from "./address-text.js";
 import { parseOne, parseTarget, withImage, type TargetCommandOptions } from "./command-options.js";
@@ -46,6 +46,7 @@ export async function runWalkCommand(
   // The upper half is the kernel's: an access that is meant to succeed is the kernel's there, and the user's below.
   const cpl = options.cpl === undefined ? (gva >> 63n === 0n ? 3 : 0) : parseOne("--cpl", options.cpl, 0, 3);
   const wanted = parseTarget(options);
+  if (options.html !== undefined) refusePage(options.html, path);
   return withImage(path, async (image) => {
     const target = targetOf(image, wanted);
     const translation = withWalker(image, target, (walker) => walker.walk(gva, { access, cpl }));
@@ -84,6 +85,30 @@ function repeatOf(path: string, { gva, access, cpl }: WalkReport, options: WalkC
 /** A word as a shell takes it. */
 function quoted(word: string): string {
   return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** Errors: `USAGE` for a page that would overwrite the image, under whatever name, and for `-`, which would be a file. */
+function refusePage(page: string, image: string): void {
+  if (page === "-")
+    throw usageError(
+      "--html: - is not a file, and standard output has the walk as text.",
+      "Name a file, such as walk.html.",
+    );
+  const [a, b] = [fileAt(page), fileAt(image)];
+  if (a !== null && b !== null && a.dev === b.dev && a.ino === b.ino)
+    throw usageError(
+      `--html: ${page} is the image itself (${image}), which the page would overwrite.`,
+      "Name another file, such as walk.html.",
+    );
+}
+
+/** The file that a path leads to; null for none: whether it can be used is found out when it is opened. */
+function fileAt(path: string): { readonly dev: bigint; readonly ino: bigint } | null {
+  try {
+    return statSync(path, { bigint: true });
+  } catch {
+    return null;
+  }
 }
 
 function writePage(path: string, page: string): void {

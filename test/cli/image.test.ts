@@ -1,5 +1,14 @@
 // `guestmmu info`, `walk`, `maps`, `read`, `rmap` and `diff` as a user types them.
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decompress } from "fzstd";
@@ -153,6 +162,26 @@ describe("walk", () => {
     expect(html).toContain("--access r --cpl 0 --nested");
     const { code, err } = await guestmmu(["walk", KPTI, STACK, "--html", file("none/walk.html")]);
     expect(err).toMatch(/--html: .*none\/walk\.html cannot be written \(ENOENT\)/);
+    expect(code).toBe(2);
+  });
+
+  test("--html does not overwrite the image, under whatever name, and does not take -", async () => {
+    const image = file("kept.raw");
+    copyFileSync(raw, image);
+    const before = statSync(image).mtimeMs;
+    symlinkSync(image, file("kept-symbolic.raw"));
+    linkSync(image, file("kept-hard.raw"));
+    for (const name of ["kept.raw", "kept-symbolic.raw", "kept-hard.raw"]) {
+      const { code, out, err } = await guestmmu(["walk", image, "0x400000", "--html", file(name)]);
+      expect(err).toMatch(/--html: .* is the image itself \(.*kept\.raw\)/);
+      expect(out).toBe("");
+      expect(code).toBe(2);
+    }
+    const through = ["walk", file("kept-symbolic.raw"), "0x400000", "--html", image];
+    expect((await guestmmu(through)).code).toBe(2);
+    expect(statSync(image).mtimeMs).toBe(before);
+    const { code, err } = await guestmmu(["walk", image, "0x400000", "--html", "-"]);
+    expect(err).toMatch(/--html: - is not a file/);
     expect(code).toBe(2);
   });
 
@@ -318,6 +347,34 @@ describe("rmap", () => {
   });
 });
 
+describe("many rows", () => {
+  test("a frame that is mapped 65,536 times is listed whole, and soon", async () => {
+    const image = `${SAMPLES}lin-1g/vmcore-pt.elf.zst`;
+    const { code, out, err, ms } = await guestmmu(["rmap", image, "0x4856000"]);
+    expect(err).toBe("");
+    expect(code).toBe(0);
+    const rows = out.match(/^[0-9a-f]{16} +(4K|2M|1G) /gm)!;
+    expect(rows.length).toBeGreaterThan(65_536);
+    expect(rows.at(-1)).toBe("ffffff79ffff2000    4K ");
+    const count = /\n([\d\u202f]+) mappings\n$/.exec(out)![1]!;
+    expect(Number(count.replaceAll("\u202f", ""))).toBe(rows.length);
+    expect(ms).toBeLessThan(20_000);
+  });
+
+  test.each([
+    ["rmap", ["rmap", `${SAMPLES}lin-1g/vmcore-pt.elf.zst`, "0x4856000"]],
+    ["diff", ["diff", KPTI, `${SAMPLES}lin-1g/vmcore-pt.elf.zst`]],
+    ["read", ["read", "RAW", "0xffff888000000000", "16m", "--cr3", "0x100000"]],
+  ])("%s ends quietly when its reader leaves", async (_, args) => {
+    const { code, err } = await guestmmu(
+      args.map((arg) => (arg === "RAW" ? raw : arg)),
+      { closeAfter: 100 },
+    );
+    expect(err).toBe("");
+    expect(code).toBe(0);
+  });
+});
+
 describe("diff", () => {
   test("nothing changed", async () => {
     expect(await done("diff", KPTI, KPTI)).toBe("20 roots compared, 20 without a change\n");
@@ -473,6 +530,20 @@ describe("what cannot be done is said, with exit code 2 and no stack", () => {
     ["a privilege level", () => ["walk", KPTI, STACK, "--cpl", "4"], /--cpl: cannot use "4"/],
     ["levels", () => ["walk", KPTI, STACK, "--levels", "3"], /--levels: cannot use "3"/],
     ["a width", () => ["walk", KPTI, STACK, "--maxphyaddr", "64"], /--maxphyaddr: cannot use "64"/],
+    [
+      "three levels",
+      () => ["walk", KPTI, STACK, "--levels", "3"],
+      /--levels takes one whole number from 4 to 5\./,
+    ],
+    ["two levels", () => ["walk", KPTI, STACK, "--levels", "4,5"], /--levels takes one whole number from 4/],
+    ["a CPU below 0", () => ["walk", KPTI, STACK, "--cpu", "-1"], /--cpu takes one whole number from 0 to/],
+    ["half a CPL", () => ["walk", KPTI, STACK, "--cpl", "1.5"], /--cpl takes one whole number from 0 to 3/],
+    ["31 bits", () => ["walk", KPTI, STACK, "--maxphyaddr", "31"], /takes one whole number from 32 to 52/],
+    [
+      "a PKRU of 33 bits",
+      () => ["walk", KPTI, STACK, "--pkru", "0x100000000"],
+      /--pkru: 0x100000000 is not below 2\^32\./,
+    ],
     ["a VMCB that is not there", () => ["walk", KPTI, STACK, "--nested"], /--nested found no VMCB/],
     [
       "a nested root that is not there",
