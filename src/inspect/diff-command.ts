@@ -11,7 +11,7 @@ import { openDocument } from "./json.js";
 import { type PhysicalImage } from "../images/types.js";
 import { type Target } from "./target.js";
 import { rootInWords } from "./target-text.js";
-import { withWalker } from "./walking.js";
+import { withLimitHint, withWalker } from "./walking.js";
 
 /** Options as they are typed. */
 export interface DiffCommandOptions extends TargetCommandOptions {
@@ -37,7 +37,9 @@ export async function runDiffCommand(
       const pairs = namesRoot(wanted) ? [{ before: before[0]!, after: after[0]! }] : pairRoots(before, after);
       const out = new ByteWriter(sink);
       const write = options.json ? writeJson : writeText;
-      const changes = write(out, first, second, pairs, options.accessed === true);
+      const changes = withLimitHint("name another root with --cr3 (guestmmu info lists them).", () =>
+        write(out, first, second, pairs, options.accessed === true),
+      );
       out.flush();
       return changes === 0 ? "same" : "different";
     }),

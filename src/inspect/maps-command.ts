@@ -9,7 +9,7 @@ import { parseOne, parseTarget, withImage, type TargetCommandOptions } from "./c
 import { type MappingFold } from "./mapping-rows.js";
 import { writeMaps, type MapsFormat } from "./maps.js";
 import { knownRoots, targetOf, type Target, type TargetOptions } from "./target.js";
-import { withWalker } from "./walking.js";
+import { withLimitHint, withWalker } from "./walking.js";
 
 /** Options as they are typed. */
 export interface MapsCommandOptions extends TargetCommandOptions {
@@ -52,8 +52,8 @@ export async function runMapsCommand(
   const rows = { fold: parseFold(options.fold ?? "rights"), maxRows, ...rangeOf(options) };
   return withImage(path, (image) => {
     const targets = options.allRoots ? allTargets(image, wanted) : [targetOf(image, wanted)];
-    const isWhole = withWalker(image, targets[0]!, (walker) =>
-      writeMaps(walker, targets, image.name, format, rows, sink),
+    const isWhole = withLimitHint("list a range of addresses, with --from and --to.", () =>
+      withWalker(image, targets[0]!, (walker) => writeMaps(walker, targets, image.name, format, rows, sink)),
     );
     return isWhole ? "whole" : "cut";
   });

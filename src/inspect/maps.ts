@@ -115,19 +115,20 @@ export interface RowsEnd {
   readonly next: bigint | null;
 }
 
-/** Calls `row` for each mapping of a target. Error: `LIMIT_REACHED` for tables that refer to themselves without end. */
+/** Calls `row` for each mapping of a target, until it returns false. Error: `LIMIT_REACHED` for tables that refer to themselves without end. */
 export function writeRows(
   walker: PageWalker,
   target: Target,
   options: RowsOptions,
-  row: (words: Uint32Array, at: number) => void,
+  row: (words: Uint32Array, at: number) => boolean | void,
 ): RowsEnd {
   walker.setRegisters(target.registers);
   const rows = walker.scan(options);
   for (let count = 0; ;) {
     const { value, done } = rows.next();
     if (done) return { count, next: value.next };
-    for (let i = 0, at = 0; i < value.count; i++, at += ROW_WORDS) row(value.halves, at);
+    for (let i = 0, at = 0; i < value.count; i++, at += ROW_WORDS)
+      if (row(value.halves, at) === false) return { count: count + i + 1, next: null };
     count += value.count;
   }
 }

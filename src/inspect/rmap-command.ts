@@ -5,7 +5,7 @@ import { type Sink } from "./byte-writer.js";
 import { rootsFor } from "./chosen-roots.js";
 import { parseTarget, withImage, type TargetCommandOptions } from "./command-options.js";
 import { aliasesOf, rmapJson, writeRmapText } from "./rmap.js";
-import { withWalker } from "./walking.js";
+import { withLimitHint, withWalker } from "./walking.js";
 
 /** Options as they are typed. */
 export interface RmapCommandOptions extends TargetCommandOptions {
@@ -23,7 +23,9 @@ export async function runRmapCommand(
   const wanted = parseTarget(options);
   await withImage(path, (image) => {
     const targets = rootsFor(image, wanted);
-    const found = withWalker(image, targets[0]!, (walker) => aliasesOf(walker, targets, pa));
+    const found = withLimitHint("name another root with --cr3 (guestmmu info lists them).", () =>
+      withWalker(image, targets[0]!, (walker) => aliasesOf(walker, targets, pa)),
+    );
     if (options.json) sink(new TextEncoder().encode(rmapJson(image.name, found)));
     else writeRmapText(found, sink);
   });

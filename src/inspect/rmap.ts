@@ -49,19 +49,22 @@ export function aliasesOf(walker: PageWalker, targets: readonly Target[], pa: bi
   let truncated = false;
   const target = 2 * MappingColumn.hpa;
   const length = 2 * MappingColumn.length;
-  targets.forEach((root, index) => {
+  for (const [index, root] of targets.entries()) {
+    // Tables that refer to themselves map a frame without end: what is beyond the limit is not looked for.
+    if (truncated) break;
     writeRows(walker, root, { fold: "none" }, (words, at) => {
       const first = pageNumber(words, at + target);
-      if (frame < first || frame >= first + pageNumber(words, at + length)) return;
-      if (words[at + 2 * MappingColumn.effective]! & NESTED_FAULT) return;
+      if (frame < first || frame >= first + pageNumber(words, at + length)) return true;
+      if (words[at + 2 * MappingColumn.effective]! & NESTED_FAULT) return true;
       const alias = aliasOf(words, at, pa, first);
       const key = `${alias.gva} ${alias.entry} ${alias.rights}`;
       const known = found.get(key);
       if (known !== undefined) known.roots.push(index);
       else if (found.size < ALIASES_MAX) found.set(key, { ...alias, roots: [index] });
       else truncated = true;
+      return !truncated;
     });
-  });
+  }
   const aliases = [...found.values()].sort((a, b) =>
     a.gva < b.gva ? -1 : a.gva > b.gva ? 1 : a.roots[0]! - b.roots[0]!,
   );

@@ -1,5 +1,6 @@
 /** A walker for the time of a command. */
 
+import { GuestMmuError } from "../errors.js";
 import { type PhysicalImage } from "../images/types.js";
 import { PageWalker } from "../walker/index.js";
 import { type Target } from "./target.js";
@@ -15,5 +16,19 @@ export function withWalker<T>(
     return use(walker);
   } finally {
     walker.close();
+  }
+}
+
+/** Passes on what `use` throws; a scan's limit with what the command, not the library, can do about it. */
+export function withLimitHint<T>(hint: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    if (!(error instanceof GuestMmuError) || error.code !== "LIMIT_REACHED") throw error;
+    throw new GuestMmuError("LIMIT_REACHED", {
+      message: error.message,
+      hint: `The tables refer to themselves, as a rule: ${hint}`,
+      cause: error,
+    });
   }
 }

@@ -648,6 +648,8 @@ describe("memory that no kernel made", () => {
       expect(await done("walk", path, "0x123456789abc", "--cr3", "0x1000")).toMatch(
         /physical address 0x1abc/,
       );
+      const found = await done("rmap", path, "0x1000", "--cr3", "0x1000");
+      expect(found).toMatch(/\n1.000.000 mappings, and more: the search ended there, at 1.000.000 /);
     },
   );
 
