@@ -7,8 +7,8 @@ import { Access, Outcome, WALK_ERROR, WALK_PA } from "../layout/walk";
 import { isAbsent, markAbsent } from "../x86/memory";
 import { Translation } from "../x86/rights";
 import { continueScan, startScan } from "../x86/scan";
-import { denyQuiet, translateTables } from "../x86/tables";
-import { translateWindows } from "../x86/translate";
+import { Tables, denyQuiet, translateTables } from "../x86/tables";
+import { lookUpWindows, translateWindows } from "../x86/translate";
 import { BATCH_FAILED } from "./cpu";
 
 /** No access but a lookup: `translateTablesBatch` then asks for no right, as a debugger does. */
@@ -31,18 +31,20 @@ export function translateTablesBatch(vcpu: u32, first: u32, count: u32, access: 
   const any = access == ACCESS_ANY;
   const kind: Access = any ? Access.Read : access;
   const deny = any ? 0 : denyQuiet(actor, kind);
+  // Which X counts depends on the guest's page, with mode-based execute control: not for rows to know.
+  const byRows = any || !Tables.modeBased(actor);
   let translated: u64 = 0;
   let i = first;
   for (; i < count && (i + 1) << 3 <= Map.batchSize; i++) {
     const at = batch + ((<usize>i) << 3);
     const gva = load<u64>(at);
-    const t = translateTables(actor, gva);
+    const t = byRows ? translateTables(actor, gva) : 0;
     if (t != 0 && !Translation.denies(t, deny)) {
       store<u64>(at, Translation.page(t) | (gva & 0xfff));
       translated++;
       continue;
     }
-    const outcome = translateWindows(actor, gva, kind, false);
+    const outcome = any ? lookUpWindows(actor, gva) : translateWindows(actor, gva, kind, false);
     const pa = load<u64>(actor + WALK_PA);
     if (outcome == Outcome.Missing && !isAbsent(pa)) break;
     if (outcome == Outcome.Ok) translated++;

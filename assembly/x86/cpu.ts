@@ -48,12 +48,7 @@ import {
 } from "../layout/cpu";
 import { HEADER_BASE, Header, MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
-import {
-  TLB_CONTEXT_EP4TA,
-  TLB_CONTEXT_EP4TA_SHIFT,
-  TLB_CONTEXT_VPID_SHIFT,
-  TLB_ENTRY_SHIFT,
-} from "../layout/tlb";
+import { TLB_CONTEXT_EP4TA, TLB_CONTEXT_VPID_SHIFT, TLB_ENTRY_SHIFT } from "../layout/tlb";
 import { ACCESS_COUNT, Access } from "../layout/walk";
 import { STRUCTURE_SHIFT } from "../layout/structures";
 import { WALK_CACHE_ENTRY_SHIFT } from "../layout/walkcache";
@@ -126,6 +121,7 @@ import {
   Obstacles,
 } from "./rights";
 import {
+  Ep4ta,
   Pcids,
   WalkCache,
   tlbDropTablePages,
@@ -261,7 +257,7 @@ function updateNested(vcpu: usize, beyond: u64): void {
   const table = (ept ? eptp : load<u64>(vcpu + CPU_NCR3)) & PTE_ADDRESS;
   const root = table < Memory.limit ? <u32>Memory.frame(table) : 0;
   const modeBased = (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_MBEC)) != 0;
-  store<u64>(vcpu + CPU_TABLES_TAG, WalkCache.rootTag(table));
+  store<u64>(vcpu + CPU_TABLES_TAG, WalkCache.rootTag(table, ept ? WalkCache.flags(eptp) : 0));
   store<u32>(vcpu + CPU_NESTED_ROOT, mode == MODE_EPT4 && !modeBased ? root : 0);
   store<u32>(vcpu + CPU_NPT_ROOT, mode == MODE_NPT4 ? root : 0);
   const write = keepsNestedFlags(vcpu) ? EPT_VIOLATION_WRITE : 0;
@@ -283,7 +279,7 @@ function updateDerived(vcpu: usize): void {
   const pcid = Has.cr4(vcpu, CR4_PCIDE) ? cr3 & CR3_PCID : 0;
   const vpid = (<u64>load<u32>(vcpu + CPU_VPID)) << TLB_CONTEXT_VPID_SHIFT;
   // AMD's entries bear the ASID alone: a change of nCR3 does not part them (APM vol. 2 15.16).
-  const ep4ta = Mode.asUser(nested) ? TLB_CONTEXT_EP4TA : (eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT;
+  const ep4ta = Mode.asUser(nested) ? TLB_CONTEXT_EP4TA : Ep4ta.of(eptp);
   store<u64>(vcpu + CPU_CONTEXT, pcid | vpid | ep4ta);
 
   const reserved = beyond | (Has.efer(vcpu, EFER_NXE) ? 0 : PTE_XD);
@@ -389,9 +385,6 @@ function writeEptp(vcpu: usize, value: u64): RegisterWrite {
     if (load<u32>(vcpu + CPU_NESTED_CONTROL) & (<u32>NP_ENABLE)) return RegisterWrite.Unsupported;
     if (!isEptp(vcpu, value)) return RegisterWrite.GeneralProtection;
   }
-  // Rows of the walk cache say which tables they come from, not whether those kept flags.
-  const other = value ^ load<u64>(vcpu + CPU_EPTP);
-  if (other && !(other & PTE_ADDRESS)) tlbDropTablePages(vcpu);
   store<u64>(vcpu + CPU_EPTP, value);
   return RegisterWrite.Ok;
 }
@@ -438,7 +431,9 @@ function writeEptVpidCap(vcpu: usize, value: u64): RegisterWrite {
  */
 export function loadEptp(vcpu: usize, pfn: u32): void {
   const flags = Map.has(MachineOption.EptAccessedDirty) ? EPTP_AD : 0;
+  // KVM's tables know nothing of what an embedder had switched on for his own.
   store<u32>(vcpu + CPU_NESTED_CONTROL, 0);
+  store<u32>(vcpu + CPU_SECONDARY_CONTROLS, 0);
   store<u64>(vcpu + CPU_EPTP, pfn ? ((<u64>pfn) << 12) | EPTP_WB_4LEVEL | flags : 0);
   tlbFlushAll(vcpu);
   updateDerived(vcpu);

@@ -159,11 +159,18 @@ function tellGap(s: Scan, gva: u64, end: u64, table: u64, entry: u64, effective:
   return tell(s, first, last - first + 1, table, NOWHERE, entry, effective | SCAN_GAP | why);
 }
 
-/** Why a page of tables was not found, from the record of the quiet walk to it: SCAN_* bits; NOWHERE: it is not loaded. */
+/** Why a quiet nested walk ended, from its record: SCAN_* bits; NOWHERE: a page of its tables is not loaded. */
 function whyNot(vcpu: usize): u64 {
   if (load<u32>(vcpu + WALK_OUTCOME) != Outcome.Missing) return SCAN_NESTED_FAULT;
-  if (!isAbsent(load<u64>(vcpu + WALK_PA))) return NOWHERE;
-  return load<u32>(vcpu + CPU_SHAPE) & Shape.Nested ? SCAN_NESTED_GAP : 0;
+  return isAbsent(load<u64>(vcpu + WALK_PA)) ? SCAN_NESTED_GAP : NOWHERE;
+}
+
+/** Why the page of the guest's table at `table` was not found: likewise, and 0 if it is that page which is absent. */
+function whyNoTable(vcpu: usize, table: u64): u64 {
+  const why = whyNot(vcpu);
+  if (why != SCAN_NESTED_GAP) return why;
+  if (!(load<u32>(vcpu + CPU_SHAPE) & Shape.Nested)) return 0;
+  return nestedLoop(Policy.Windows, vcpu, table, 0, 0, false, false) ? 0 : why;
 }
 
 function scanRoot(s: Scan, vcpu: usize): bool {
@@ -171,7 +178,7 @@ function scanRoot(s: Scan, vcpu: usize): bool {
   const table = load<u64>(vcpu + CPU_CR3) & PTE_ADDRESS;
   const host = locateTableEntry(Policy.Windows, vcpu, table);
   if (host) return scanTable(s, vcpu, Mode.levels(mode), host, 0, u64.MAX_VALUE, 0);
-  const why = whyNot(vcpu);
+  const why = whyNoTable(vcpu, table);
   if (why == NOWHERE) {
     want(s, load<u64>(vcpu + WALK_PA));
     return stop(s, s.next);
@@ -220,7 +227,7 @@ function scanTable(s: Scan, vcpu: usize, level: u32, host: usize, base: u64, all
       if (!scanTable(s, vcpu, level - 1, child, gva, all & entry, any | entry)) return false;
       continue;
     }
-    const why = whyNot(vcpu);
+    const why = whyNoTable(vcpu, table);
     if (why == NOWHERE) {
       want(s, load<u64>(vcpu + WALK_PA));
       wantFollowing(s, vcpu, level, host, index + 1);
@@ -236,7 +243,9 @@ function scanTable(s: Scan, vcpu: usize, level: u32, host: usize, base: u64, all
 /** Asks for the tables that the entries from `index` on refer to as well: a host has them at hand, as a rule. */
 function wantFollowing(s: Scan, vcpu: usize, level: u32, host: usize, index: u32): void {
   if (load<u32>(vcpu + CPU_SHAPE) & Shape.Nested) return;
-  for (; index < 512 && s.wanted < SCAN_WANTED_MAX; index++) {
+  // No more than leaves room for as many of each level: what came before must not be dropped for it.
+  const most = min(SCAN_WANTED_MAX, Map.windowCount >> 4);
+  for (; index < 512 && s.wanted < most; index++) {
     const entry = Ops.load<u64>(host + ((<usize>index) << 3), Order.Relaxed);
     if (Tables.guestFound(vcpu, level, entry) != Found.Table) continue;
     const table = entry & PTE_ADDRESS;

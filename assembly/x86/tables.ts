@@ -33,6 +33,7 @@ import { Ops, Order } from "../sync/ops";
 import {
   EPT_CAP_EXECUTE_ONLY,
   EPT_RWX,
+  EPT_XU,
   PTE_ADDRESS,
   PTE_P,
   PTE_RW,
@@ -68,9 +69,13 @@ export class Tables {
   @inline static guestFound(vcpu: usize, level: u32, entry: u64): Found {
     return Step.find(MODE_4LEVEL, level, PTE_P, load<u64>(vcpu + CPU_RESERVED), entry);
   }
+  /** True with mode-based execute control: rows know nothing of XU, and so of no right but where they lead. */
+  @inline static modeBased(vcpu: usize): bool {
+    return (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_MBEC)) != 0;
+  }
   /** What an entry of the nested tables is. `mode` is a constant. */
   @inline static nestedFound(mode: u32, vcpu: usize, level: u32, entry: u64): Found {
-    const present = Mode.ept(mode) ? EPT_RWX : PTE_P;
+    const present = Mode.ept(mode) ? EPT_RWX | (Tables.modeBased(vcpu) ? EPT_XU : 0) : PTE_P;
     const found = Step.find(mode, level, present, load<u64>(vcpu + CPU_NESTED_RESERVED), entry);
     if (Mode.ept(mode) && found >= Found.Table && !Step.readable(entry)) {
       if (!(load<u64>(vcpu + CPU_EPT_VPID_CAP) & EPT_CAP_EXECUTE_ONLY)) return Found.Invalid;
@@ -119,8 +124,7 @@ export class Tables {
   /** Walks the upper levels of the nested tables into `row`; returns it, or 0. */
   @inline static fillNested(mode: u32, vcpu: usize, gpa: u64, row: usize): usize {
     const now = load<u32>(vcpu + CPU_NESTED_MODE);
-    // Which X counts depends on the guest's page, with mode-based execute control: not for rows to know.
-    if (gpa >> Mode.width(now) || load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_MBEC)) return 0;
+    if (gpa >> Mode.width(now)) return 0;
     let table = (Mode.ept(mode) ? load<u64>(vcpu + CPU_EPTP) : load<u64>(vcpu + CPU_NCR3)) & PTE_ADDRESS;
     let rights = Tables.ands(mode);
     let level = Mode.levels(now);

@@ -40,11 +40,12 @@ import { Map } from "../layout/map";
 import { Access } from "../layout/walk";
 import {
   WALK_CACHE_ENTRY_SHIFT,
+  WALK_CACHE_FLAGS,
   WALK_CACHE_GENERATION,
   WALK_CACHE_ROOT,
   WALK_CACHE_TAG,
 } from "../layout/walkcache";
-import { PTE_ADDRESS } from "./bits";
+import { EPTP_AD, PTE_ADDRESS } from "./bits";
 import { Choice } from "./choice";
 import { NOTE_NON_GLOBAL, Note, Notes } from "../note";
 import { Memory } from "./memory";
@@ -310,10 +311,7 @@ export function tlbFlushContext(vcpu: usize, pcids: Pcids, pcid: u64, spareGloba
 /** INVVPID of one VPID, all PCIDs and EP4TAs. Of AMD's ASID it drops what is guest-physical as well. */
 export function tlbFlushVpid(vcpu: usize, vpid: u32, spareGlobal: bool): void {
   flushMatching(vcpu, (<u64>vpid) << TLB_CONTEXT_VPID_SHIFT, TLB_CONTEXT_VPID, spareGlobal);
-  if (Mode.asUser(load<u32>(vcpu + CPU_NESTED_MODE))) {
-    tlbDropTablePages(vcpu);
-    if (LAB) structuresDropGuestPhysical(vcpu, TLB_CONTEXT_EP4TA, u64.MAX_VALUE);
-  }
+  if (Mode.asUser(load<u32>(vcpu + CPU_NESTED_MODE))) dropOfAsids(vcpu);
 }
 
 /** INVVPID of all VPIDs but 0000H. */
@@ -323,17 +321,24 @@ export function tlbFlushVpids(vcpu: usize): void {
     if (load<u64>(entry + TLB_CONTEXT) & TLB_CONTEXT_VPID) Tlb.clear(vcpu, entry);
   }
   if (LAB) structuresDropOthers(vcpu, TLB_CONTEXT_VPID);
+  if (Mode.asUser(load<u32>(vcpu + CPU_NESTED_MODE))) dropOfAsids(vcpu);
+}
+
+/** What is guest-physical, of AMD's ASIDs. */
+function dropOfAsids(vcpu: usize): void {
+  tlbDropTablePages(vcpu);
+  if (LAB) structuresDropGuestPhysical(vcpu, TLB_CONTEXT_EP4TA, u64.MAX_VALUE);
 }
 
 /** INVEPT, single context: combined entries, and what is guest-physical, of this EP4TA. */
 export function tlbFlushEpt(vcpu: usize, eptp: u64): void {
-  const ep4ta = (eptp >> 12) << TLB_CONTEXT_EP4TA_SHIFT;
+  const ep4ta = Ep4ta.of(eptp);
   flushMatching(vcpu, ep4ta, TLB_CONTEXT_EP4TA, false);
-  const tag = WalkCache.rootTag(eptp);
+  const tag = WalkCache.rootTag(eptp, 0);
   const rows: usize = load<u32>(vcpu + CPU_WALK_CACHE_BASE);
   const last = rows + load<u32>(vcpu + CPU_WALK_CACHE_MASK);
   for (let row = rows; row <= last; row += 1 << WALK_CACHE_ENTRY_SHIFT) {
-    if ((load<u64>(row + WALK_CACHE_TAG) & WALK_CACHE_ROOT) == tag)
+    if ((load<u64>(row + WALK_CACHE_TAG) & (WALK_CACHE_ROOT & ~WALK_CACHE_FLAGS)) == tag)
       store<u32>(row + WALK_CACHE_GENERATION, 0);
   }
   if (LAB) structuresDropGuestPhysical(vcpu, ep4ta, u64.MAX_VALUE);
@@ -350,12 +355,24 @@ export function tlbFlushEpts(vcpu: usize): void {
   if (LAB) structuresDropGuestPhysical(vcpu, 0, 0);
 }
 
+/** What of an EPT pointer its translations bear (SDM vol. 3C 29.4.1). */
+export class Ep4ta {
+  /** In the place that it has in a context: the pfn of the top table, counted from 1, as 0 stands for no EPT. */
+  @inline static of(eptp: u64): u64 {
+    return eptp ? (((eptp & PTE_ADDRESS) >> 12) + 1) << TLB_CONTEXT_EP4TA_SHIFT : 0;
+  }
+}
+
 /** Where the walk cache knows a page of, and by which tag. */
 export class WalkCache {
-  /** The bits of a tag that name the top nested table: `pointer` is an EPTP or nCR3. */
-  @inline static rootTag(pointer: u64): u64 {
+  /** The bits of a tag that name the nested tables: `pointer` is an EPTP or nCR3, `flags` are `WALK_CACHE_FLAGS`. */
+  @inline static rootTag(pointer: u64, flags: u64): u64 {
     const pfn = (pointer & PTE_ADDRESS) >> 12;
-    return (pfn & 0xfff) | ((pfn >> 12) << 52);
+    return (pfn & 0xfff) | (((pfn >> 12) & 0x3ff) << 52) | flags;
+  }
+  /** How an EPT pointer says that its tables are walked: as 5 levels, with accessed and dirty flags. */
+  @inline static flags(eptp: u64): u64 {
+    return (eptp & EPTP_AD ? (<u64>1) << 63 : 0) | (((eptp >> 5) & 1) << 62);
   }
   @inline static tag(vcpu: usize, gpa: u64): u64 {
     return (gpa & PTE_ADDRESS) | load<u64>(vcpu + CPU_TABLES_TAG);

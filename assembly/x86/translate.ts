@@ -1,12 +1,13 @@
 // Translation as the rest of the core uses it: TLB, then the walk of whatever dimensions there are, then the TLB again.
 
-import { CPU_CR4, CPU_NESTED_MODE, CPU_SHAPE, Shape } from "../layout/cpu";
+import { CPU_CR4, CPU_DENY, CPU_NESTED_MODE, CPU_SHAPE, Shape } from "../layout/cpu";
 import { MachineOption } from "../layout/header";
 import { Map } from "../layout/map";
 import { Stat, Stats } from "../layout/stats";
 import {
   Access,
   Outcome,
+  WALK_ERROR,
   WALK_GPA,
   WALK_GVA,
   WALK_NESTED_MODE,
@@ -17,7 +18,7 @@ import {
   WALK_STEP_COUNT,
 } from "../layout/walk";
 import { Choice } from "./choice";
-import { CR4_PGE } from "./bits";
+import { CR4_PGE, EPT_VIOLATION_READ, PTE_ADDRESS } from "./bits";
 import { Memory, Policy } from "./memory";
 import { ENDED, OBSTACLE_USER, TRANSLATION_GLOBAL, Translation } from "./rights";
 import { Structures } from "./structures";
@@ -54,19 +55,35 @@ function walkFast(vcpu: usize, gva: u64, access: Access): u64 {
   return Translation.denies(t, Kind.deny(vcpu, access)) ? 0 : t | OBSTACLE_USER;
 }
 
+/** Width of the address that a `Translation` holds. */
+const ADDRESS_BITS: u64 = 52;
+
 /** The address itself as a translation: of a vCPU without paging. Nested tables take it for one of user mode (29.3.3.2). */
 function identity(gva: u64): u64 {
-  return Translation.make(gva & ~(<u64>0xfff), OBSTACLE_USER, 0, 0);
+  return Translation.make(gva & PTE_ADDRESS, OBSTACLE_USER, 0, 0);
 }
 
-/** Walks in the loop form and fills the record; returns the translation, or 0. */
-function walkRecorded(policy: Policy, vcpu: usize, gva: u64, access: Access, effects: bool): u64 {
+/** Walks in the loop form and fills the record; returns the translation, or 0. Without `asks` the nested tables owe no right. */
+function walkRecorded(
+  policy: Policy,
+  vcpu: usize,
+  gva: u64,
+  access: Access,
+  effects: bool,
+  asks: bool = true,
+): u64 {
   const shape = load<u32>(vcpu + CPU_SHAPE);
   store<u64>(vcpu + WALK_GVA, gva);
   store<u64>(vcpu + WALK_GPA, gva);
   store<u32>(vcpu + WALK_STEP_COUNT, 0);
   store<u32>(vcpu + WALK_NESTED_MODE, load<u32>(vcpu + CPU_NESTED_MODE));
   let t = identity(gva);
+  if (shape == Shape.None && gva >> ADDRESS_BITS) {
+    // Without paging there is no such address. Nested tables find that out for themselves.
+    store<u32>(vcpu + WALK_OUTCOME, Outcome.GeneralProtection);
+    store<u64>(vcpu + WALK_ERROR, 0);
+    return 0;
+  }
   if (shape & Shape.Guest) {
     t = guestLoop(policy, vcpu, gva, access, effects);
     if (t == 0) return 0;
@@ -74,7 +91,7 @@ function walkRecorded(policy: Policy, vcpu: usize, gva: u64, access: Access, eff
   }
   if (shape & Shape.Nested) {
     const gpa = load<u64>(vcpu + WALK_GPA);
-    const bits = Kind.nested(access);
+    const bits = asks ? Kind.nested(access) : 0;
     const nested = nestedLoop(policy, vcpu, gpa, bits, t, effects, true);
     if (nested == 0) return 0;
     t = shape & Shape.Guest ? Translation.combine(t, nested) : nested | OBSTACLE_USER;
@@ -153,6 +170,23 @@ export function translateRecorded(vcpu: usize, gva: u64, access: Access): Outcom
 export function translateQuiet(vcpu: usize, gva: u64, access: Access): Outcome {
   walkFrames(vcpu, gva, access, false);
   return load<u32>(vcpu + WALK_OUTCOME);
+}
+
+/**
+ * Looks up in windows where an address leads, whoever may go there: no right is asked for. A violation is told as that of a
+ * read.
+ */
+export function lookUpWindows(vcpu: usize, gva: u64): Outcome {
+  const deny = vcpu + CPU_DENY + ((<usize>Access.Read) << 3);
+  const before = load<u64>(deny);
+  store<u64>(deny, 0);
+  walkRecorded(Policy.Windows, vcpu, gva, Access.Read, false, false);
+  store<u64>(deny, before);
+  const outcome: Outcome = load<u32>(vcpu + WALK_OUTCOME);
+  if (outcome == Outcome.EptViolation) {
+    store<u64>(vcpu + WALK_ERROR, load<u64>(vcpu + WALK_ERROR) | EPT_VIOLATION_READ);
+  }
+  return outcome;
 }
 
 /** Walks tables that lie in windows; the TLB has no part in it. `Missing`: put `Walk.pa` in a window and walk again. */

@@ -219,10 +219,15 @@ class Ept {
   @inline static logs(vcpu: usize): bool {
     return (load<u32>(vcpu + CPU_SECONDARY_CONTROLS) & (<u32>SECONDARY_PML)) != 0;
   }
-  /** Where the next entry of the page-modification log lies; 0 and the record if there is no place (29.3.6). */
-  @inline static logEntry(policy: Policy, vcpu: usize, gpa: u64): usize {
+  /** False and the record if the page-modification log is full: then no flag is set at all (29.3.6). */
+  @inline static mayLog(vcpu: usize, gpa: u64): bool {
+    if (load<u32>(vcpu + CPU_PML_INDEX) < PML_ENTRIES) return true;
+    endNested(vcpu, gpa, Outcome.PmlFull, 0);
+    return false;
+  }
+  /** Where the next entry of the log lies; 0 and the record if its page is missing. */
+  @inline static logEntry(policy: Policy, vcpu: usize): usize {
     const index = load<u32>(vcpu + CPU_PML_INDEX);
-    if (index >= PML_ENTRIES) return <usize>endNested(vcpu, gpa, Outcome.PmlFull, 0);
     const pa = load<u64>(vcpu + CPU_PML_ADDRESS) + ((<u64>index) << 3);
     const at = Memory.locate(policy, pa);
     return at ? at : missing(vcpu, pa);
@@ -344,15 +349,18 @@ export class NestedWalk {
         if (flags && (entry & set) != set) {
           let log: usize = 0;
           if (Mode.ept(mode) && Ept.logs(vcpu)) {
-            log = Ept.logEntry(policy, vcpu, gpa);
-            if (log == 0) return 0;
+            if (!Ept.mayLog(vcpu, gpa)) return 0;
+            if (set & ~entry & dirty) {
+              log = Ept.logEntry(policy, vcpu);
+              if (log == 0) return 0;
+            }
           }
           // Lost to another writer: look at the same place again. The step is recorded anew.
           if (Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry) {
             if (record) store<u32>(vcpu + WALK_STEP_COUNT, load<u32>(vcpu + WALK_STEP_COUNT) - 1);
             continue;
           }
-          if (Mode.ept(mode) && log && set & ~entry & dirty) Ept.log(vcpu, log, gpa);
+          if (Mode.ept(mode) && log) Ept.log(vcpu, log, gpa);
           if (set & dirty) obstacles &= ~OBSTACLE_EPT_CLEAN;
         }
         if (leaf) return Translation.make(Step.page(level, entry, gpa), obstacles, level - 1, 0);

@@ -478,6 +478,7 @@ export const VMA_OFFSET_START = 0;
 export const VMA_PROTECTION = 7;
 export const VMA_SHIFT = 5;
 export const WALK_CACHE_ENTRY_SHIFT = 4;
+export const WALK_CACHE_FLAGS = 0xc000000000000000n;
 export const WALK_CACHE_GENERATION = 12;
 export const WALK_CACHE_HOST = 8;
 export const WALK_CACHE_ROOT = 0xfff0000000000fffn;

@@ -22,9 +22,6 @@ import { unsignedValue } from "./width.js";
 
 const REGISTERS = {
   ...VCPU_REGISTERS,
-  nestedControl: Register.NestedControl,
-  ncr3: Register.Ncr3,
-  secondaryControls: Register.SecondaryControls,
   pmlAddress: Register.PmlAddress,
   pmlIndex: Register.PmlIndex,
   eptVpidCap: Register.EptVpidCap,

@@ -13,4 +13,7 @@ export const VCPU_REGISTERS = {
   pkrs: Register.Pkrs,
   eptp: Register.Eptp,
   vpid: Register.Vpid,
+  nestedControl: Register.NestedControl,
+  ncr3: Register.Ncr3,
+  secondaryControls: Register.SecondaryControls,
 } as const;

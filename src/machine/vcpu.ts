@@ -50,10 +50,21 @@ export interface MmioHandler {
 
 const FLUSHES = { all: Flush.All, "non-global": Flush.NonGlobal } as const;
 
+/** Those that KVM loads. */
+const OF_KVM: ReadonlySet<Register> = new Set([
+  Register.Eptp,
+  Register.NestedControl,
+  Register.Ncr3,
+  Register.SecondaryControls,
+]);
+
 /** Registers that can be read. `cpl` is 0 to 3; `eptp` is KVM's; `cr2` is kept by the view, not by the core. */
 export type RegisterName = keyof typeof VCPU_REGISTERS | "cr2";
 /** Registers that can be written. */
-export type WritableRegisterName = Exclude<RegisterName, "eptp">;
+export type WritableRegisterName = Exclude<
+  RegisterName,
+  "eptp" | "nestedControl" | "ncr3" | "secondaryControls"
+>;
 
 /** What became of a register write: #GP(0) is the guest's affair, `unsupported` a mode this processor lacks. */
 export type RegisterResult = { readonly kind: "ok" | "general-protection" | "unsupported" };
@@ -263,9 +274,9 @@ export class Vcpu {
       return { kind: "ok" };
     }
     const register = this.#register(name);
-    if (register === Register.Eptp) {
+    if (OF_KVM.has(register)) {
       throw new GuestMmuError("USAGE", {
-        message: "The EPT pointer belongs to KVM.",
+        message: `The nested tables belong to KVM: ${name} cannot be written.`,
         hint: "Change the memslots instead; KVM loads its root itself.",
       });
     }

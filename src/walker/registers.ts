@@ -18,18 +18,21 @@ import {
   HEADER_OFFSET_MAXPHYADDR,
   HEADER_OFFSET_OPTIONS,
   MachineOption,
+  NP_ENABLE,
   Register,
   RegisterWrite,
+  SECONDARY_MBEC,
 } from "../core/layout.generated.js";
 import { GuestMmuError } from "../errors.js";
 import { hex } from "../machine/address.js";
 import { checkOptions, flag, integer, show } from "../machine/arguments.js";
 import { type Machine } from "../machine/machine.js";
+import { type Vcpu } from "../machine/vcpu.js";
 import { nestedFrom, nestedRegisters, type NestedPaging } from "../machine/nested.js";
 
 /** What a processor would have in its registers. Only `cr3` has to be given: the rest is 64-bit mode as kernels set it up. */
 export interface WalkerRegisters {
-  /** Physical address of the top table in bits 51:12; bits 11:0 (PCID, PWT, PCD) and 63 do not matter to a walk. */
+  /** Physical address of the top table in bits 51:12; bits 11:0 (PCID, PWT, PCD) and 63:61 do not matter to a walk. */
   readonly cr3: bigint;
   /** Default PE, WP and PG. Without PG an address is its own translation. */
   readonly cr0?: bigint;
@@ -55,6 +58,9 @@ export interface WalkerRegisters {
 
 /** Every register, as it is in force. */
 export type LoadedRegisters = Required<WalkerRegisters>;
+
+/** LAM_U48 and LAM_U57: bits of linear addresses that a walk does not get to see. */
+const CR3_LAM = 3n << 61n;
 
 const STANDARD = {
   cr0: CR0_PE | CR0_WP | CR0_PG,
@@ -129,14 +135,25 @@ export function registersFrom(given: Partial<WalkerRegisters>, before?: LoadedRe
   return loaded;
 }
 
+/** The nested tables that a vCPU has loaded. */
+function nestedRegistersOf(vcpu: Vcpu): NestedPaging | null {
+  const control = vcpu.get("nestedControl");
+  if ((control & NP_ENABLE) !== 0n) {
+    const levels = (control & CR4_LA57) !== 0n ? 5 : 4;
+    return { kind: "npt", ncr3: vcpu.get("ncr3"), levels, nxe: (control & EFER_NXE) !== 0n };
+  }
+  const eptp = vcpu.get("eptp");
+  if (eptp === 0n) return null;
+  return { kind: "ept", eptp, modeBasedExecute: (vcpu.get("secondaryControls") & SECONDARY_MBEC) !== 0n };
+}
+
 /**
- * The registers of a vCPU, for a walker over its machine: the guest's tables over the EPT that KVM has loaded. A vCPU that has
- * not run yet has none: `nested` is null then.
+ * The registers of a vCPU, for a walker over its machine: the guest's tables over the EPT that KVM has loaded, or over what a
+ * `Processor` of the same index was given. A vCPU that has not run yet has none: `nested` is null then.
  */
 export function registersOf(machine: Machine, index = 0): WalkerRegisters {
   const { maxphyaddr, page1GB } = machine.configuration;
   const vcpu = machine.vcpu(index);
-  const eptp = vcpu.get("eptp");
   return {
     cr3: vcpu.get("cr3"),
     cr0: vcpu.get("cr0"),
@@ -148,7 +165,7 @@ export function registersOf(machine: Machine, index = 0): WalkerRegisters {
     cpl: Number(vcpu.get("cpl")),
     maxphyaddr,
     page1GB,
-    nested: eptp === 0n ? null : { kind: "ept", eptp },
+    nested: nestedRegistersOf(vcpu),
   };
 }
 
@@ -168,7 +185,7 @@ export function loadRegisters(calls: CoreCalls, view: DataView, r: LoadedRegiste
   // The instance has copies of the header's words.
   calls.attach();
   calls.cpuReset(0);
-  write(calls, Register.Cr3, "cr3", r.cr3 & ~CR3_NO_FLUSH);
+  write(calls, Register.Cr3, "cr3", r.cr3 & ~(CR3_NO_FLUSH | CR3_LAM));
   if ((r.cr0 & CR0_PG) !== 0n) {
     write(calls, Register.Efer, "efer", r.efer & (EFER_LME | EFER_NXE));
     write(calls, Register.Cr4, "cr4", r.cr4 & CR4_OF_WALKS);

@@ -113,7 +113,7 @@ function readTable(world: ScanWorld, gpa: bigint): bigint[] | string {
   const words: bigint[] = [];
   for (let i = 0; i < 512; i++) {
     const word = world.read(at.hpa + BigInt(8 * i));
-    if (word === null) return nested ? "gm" : "g";
+    if (word === null) return "g";
     words.push(word);
   }
   return words;

@@ -62,6 +62,16 @@ function build(kind: "ept" | "npt"): {
 const nestedOf = (kind: "ept" | "npt", top: bigint): NestedPaging =>
   kind === "ept" ? { kind, eptp: top | 0x5en } : { kind, ncr3: top };
 
+test("what an embedder switched on is off once KVM loads its own tables", () => {
+  const machine = Machine.create({ hostMemory: 16 << 20, vcpus: 1 });
+  const hva = machine.mm.mmap(1 << 20);
+  machine.memslots.add({ gpa: 0, hva, length: 1 << 20 });
+  const cpu = machine.processor(0);
+  expect(cpu.nest({ kind: "ept", eptp: 0x101en, modeBasedExecute: true })).toEqual({ kind: "ok" });
+  expect(machine.vcpu(0).fetch(0x5000n, 64).kind).toBe("ok");
+  expect(machine.vcpu(0).get("secondaryControls")).toBe(0n);
+});
+
 describe.each(["ept", "npt"] as const)("%s", (kind) => {
   test("24 references, in the format of the nested tables", () => {
     const { cpu, top, page } = build(kind);

@@ -417,7 +417,7 @@ describe("a vCPU of a machine", () => {
     vcpu.translate(GVA);
     const registers = registersOf(machine);
     expect(registers).toMatchObject({ cr3: 1n << 20n, cpl: 3, maxphyaddr: 40, page1GB: true });
-    expect(registers.nested).toEqual({ kind: "ept", eptp: vcpu.get("eptp") });
+    expect(registers.nested).toEqual({ kind: "ept", eptp: vcpu.get("eptp"), modeBasedExecute: false });
     const says = (access: "read" | "write", sideEffects: boolean): string =>
       explainWalk(vcpu.translate(GVA, { access, sideEffects }), { gva: GVA, access, registers });
     // Nothing was touched yet: KVM has no page of the guest's tables mapped.

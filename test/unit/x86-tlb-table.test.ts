@@ -154,7 +154,7 @@ class Bench {
   }
   /** True if the processor still has the entry, as its words in memory say. */
   has(kind: Kind, bears: Bears): boolean {
-    const ep4ta = kind.startsWith("linear") ? 0n : bears.eptp >> 12n;
+    const ep4ta = kind.startsWith("linear") ? 0n : (bears.eptp >> 12n) + 1n;
     const context =
       bears.pcid | (bears.vpid << layout.TLB_CONTEXT_VPID_SHIFT) | (ep4ta << layout.TLB_CONTEXT_EP4TA_SHIFT);
     if (kind === "guest-physical") return this.hasRow(bears);
@@ -172,7 +172,8 @@ class Bench {
   private hasRow({ gva, eptp }: Bears): boolean {
     const gpa = this.nested.table.get(gva)!;
     const pfn = (eptp & layout.PTE_ADDRESS) >> 12n;
-    const tag = gpa | (pfn & 0xfffn) | ((pfn >> 12n) << 52n);
+    const flags = (((eptp >> 6n) & 1n) << 63n) | (((eptp >> 5n) & 1n) << 62n);
+    const tag = gpa | (pfn & 0xfffn) | ((pfn >> 12n) << 52n) | flags;
     const base = this.cpu(layout.CPU_WALK_CACHE_BASE);
     const row =
       base + ((Number(gpa >> 12n) << layout.WALK_CACHE_ENTRY_SHIFT) & this.cpu(layout.CPU_WALK_CACHE_MASK));
@@ -186,7 +187,7 @@ class Bench {
     const byGpa = kind === "guest-physical structure";
     const address = byGpa ? this.nested.page.get(gva)! : gva;
     const tag = ((address >> 21n) << 21n) | 2n | (byGpa ? layout.STRUCTURE_GUEST_PHYSICAL : 0n);
-    const wanted = byGpa ? (eptp >> 12n) << layout.TLB_CONTEXT_EP4TA_SHIFT : context;
+    const wanted = byGpa ? ((eptp >> 12n) + 1n) << layout.TLB_CONTEXT_EP4TA_SHIFT : context;
     const base = this.cpu(layout.CPU_STRUCTURES_BASE);
     const generation = this.cpu(byGpa ? layout.CPU_TABLES_GENERATION : layout.CPU_GENERATION);
     for (
