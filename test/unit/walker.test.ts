@@ -471,3 +471,72 @@ describe("a walker", () => {
     expect(walker.walk(GVA).result.kind).toBe("ok");
   });
 });
+
+describe("nested tables, and what does not depend on rights", () => {
+  const EPT_ROOT = 0x80_0000n;
+  const RWX_XU = 7n | (1n << 10n);
+  const WRITE_BACK = 6n << 3n;
+
+  /** A user page at GVA over EPT that maps what the walk needs one to one. */
+  function nestedMemory(): Pages {
+    const memory = new Pages();
+    memory.map(ROOT, GVA, 0x5000n | USER);
+    const next = ((): (() => bigint) => {
+      let at = EPT_ROOT;
+      return () => (at += 0x1000n);
+    })();
+    for (const page of [ROOT, 0x100_1000n, 0x100_2000n, 0x100_3000n, 0x5000n]) {
+      memory.map(EPT_ROOT, page, page | RWX_XU | WRITE_BACK, { link: RWX_XU, next });
+    }
+    memory.store(0x5000n, 0x1234n);
+    return memory;
+  }
+  const nested = { kind: "ept", eptp: EPT_ROOT | 0x1en } as const;
+
+  test.each([false, true])("a lookup asks for no right; modeBasedExecute: %s", (modeBasedExecute) => {
+    const smap = 1n << 21n;
+    const walker = PageWalker.create(nestedMemory(), {
+      cr3: ROOT,
+      cr4: 0xa0n | smap,
+      nested: { ...nested, modeBasedExecute },
+    });
+    expect(walker.walk(GVA).result.kind).toBe("page-fault");
+    expect(walker.translate(GVA)).toBe(0x5000n);
+    const bytes = new Uint8Array(2);
+    expect(walker.read(GVA, bytes)).toBe(2);
+    expect([...bytes]).toEqual([0x34, 0x12]);
+    // With an access its rights count.
+    const results = new BigUint64Array(1);
+    expect(walker.translateMany(new BigUint64Array([GVA]), results, "read")).toBe(0);
+  });
+
+  test("a guest's table that is not in the memory is no gap of the nested tables", () => {
+    const memory = nestedMemory();
+    memory.drop(0x100_2000n);
+    const walker = PageWalker.create(memory, { cr3: ROOT, nested });
+    const rows = listOf(walker);
+    expect(rows).toHaveLength(1);
+    expect(rows[0]).toMatchObject({ missingTable: true, nested: { missingTable: false } });
+  });
+
+  test("without paging there are no addresses beyond the physical ones", () => {
+    const walker = PageWalker.create(nestedMemory(), { cr3: ROOT, cr0: 1n });
+    expect(walker.walk(0x5008n).result).toEqual({ kind: "ok", gpa: 0x5008n, hpa: 0x5008n, pageShift: 12 });
+    expect(walker.walk((1n << 52n) | 0x3000n).result.kind).toBe("general-protection");
+    expect(walker.translate(3n << 52n)).toBe(null);
+  });
+
+  test("five levels of full tables are scanned in the fewest windows", () => {
+    const memory = new Pages();
+    // Tables of two levels, each with many entries that refer to tables of their own.
+    for (let i = 0n; i < 300n; i++) memory.map(ROOT, i << 21n, 0x5000n | USER, { levels: 5 });
+    for (let i = 1n; i < 200n; i++) memory.map(ROOT, i << 30n, 0x5000n | USER, { levels: 5 });
+    for (let i = 1n; i < 200n; i++) memory.map(ROOT, i << 39n, 0x5000n | USER, { levels: 5 });
+    for (let i = 1n; i < 200n; i++) memory.map(ROOT, i << 48n, 0x5000n | USER, { levels: 5 });
+    const walker = PageWalker.create(memory, { cr3: ROOT, cr4: 0xa0n | (1n << 12n) }, { windows: 256 });
+    let rows = 0;
+    for (const block of walker.scan({ from: 0n, to: 300n << 21n, fold: "none" })) rows += block.count;
+    expect(rows).toBe(300);
+    expect(memory.reads).toBeLessThan(20_000);
+  });
+});
