@@ -5,7 +5,8 @@ const number = (value) => {
   const digits = value >= 1000 ? 0 : value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return value.toFixed(digits).replace(/\B(?=(\d{3})+$)/g, digits === 0 ? "," : "");
 };
-const measured = (figures) => figures && `${number(figures.median)} ±${(figures.spread * 100).toFixed(0)}%`;
+const spread = (share) => (share === null ? "" : ` ±${(share * 100).toFixed(0)}%`);
+const measured = (figures) => figures && `${number(figures.median)}${spread(figures.spread)}`;
 /** Processors that the threads of both sides had, where there were several threads. */
 function processors({ core, other }) {
   const had = [core, other].map((side) => side?.processors ?? null);
@@ -37,7 +38,7 @@ export function printQuestion({ question, says, clock, rows }) {
     measured(row.other),
     ...(threaded ? [processors(row)] : []),
     row.reads,
-    row.ratio && number(row.ratio.median),
+    row.other && row.ratio && number(row.ratio.median),
     row.ratio && Number.isFinite(row.ratio.high)
       ? `${number(row.ratio.low)} to ${number(row.ratio.high)}`
       : null,

@@ -78,9 +78,33 @@ export function compareRow({ core, other, above, target = null, digests = true, 
 export const isReached = (value, { atMost = Infinity, atLeast = -Infinity }) =>
   value <= atMost && value >= atLeast;
 
+/**
+ * One row of a side that stands alone, against a limit if there is one.
+ * @param {{case: string, unit: string, values: number[], reads: string, target?: {atMost?: number, atLeast?: number},
+ *   counts?: Record<string, number>, digest?: string}} row `values`: its samples; `reads`: what they are, in words
+ */
+export function limitRow({ values, target = null, counts = {}, digest = null, ...row }) {
+  const core = figure(values);
+  return {
+    ...row,
+    core,
+    other: null,
+    digest,
+    ratio: { median: core.median },
+    target,
+    reached: target && isReached(core.median, target),
+    counts,
+  };
+}
+
+/** `spread` as everywhere: half of what the middle half of the samples spans, over their median; null for one sample. */
+export function figure(values) {
+  const { n, median, spread, min, max } = summary(values);
+  return { n, median, spread: n > 1 ? spread : null, min, max };
+}
+
 function figures({ values, processors }) {
-  const { median, spread, min, max } = summary(values);
-  return { median, spread, min, max, processors: processors.length > 0 ? summary(processors).median : null };
+  return { ...figure(values), processors: processors.length > 0 ? summary(processors).median : null };
 }
 
 /** Runs `work` and returns its result and the processor time of this process, ns: what others do is not in it. */

@@ -1,10 +1,9 @@
 // Builds the core: release, embed, lab and constants modules into build/, checks them, instruments release and lab for the
 // explorer, and compares the generated TypeScript with the committed copy. `--write` renews that copy; `--fast` builds
 // nothing but `release`, `--lab` nothing but `lab` and what the explorer needs of it.
-import { execFile } from "node:child_process";
+import { fork } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import asc from "assemblyscript/asc";
 import KeepWaitAlone from "./keep-wait-alone.mjs";
 import { checkModule } from "./check-module.mjs";
@@ -36,12 +35,20 @@ async function keep(path, generated) {
   }
 }
 
-/** Instruments modules in processes of their own, as each takes seconds. Resolves to what is wrong. */
-async function instrumentAll(names) {
-  const script = fileURLToPath(new URL("instrument.mjs", import.meta.url));
-  const run = promisify(execFile);
-  const ends = await Promise.allSettled(names.map((name) => run(process.execPath, [script, name])));
-  return ends.flatMap((end) => (end.status === "rejected" ? [String(end.reason.stderr ?? end.reason)] : []));
+/**
+ * Starts a process that will instrument module `name`, so that it loads what it needs while the module is compiled.
+ * Returns what tells it that the module is there: resolves to what is wrong.
+ */
+function instrumenter(name) {
+  const child = fork(fileURLToPath(new URL("instrument.mjs", import.meta.url)));
+  const answer = new Promise((resolve) => {
+    child.once("message", resolve);
+    child.once("exit", (code) => resolve([`instrumenting ${name} ended with exit code ${code}`]));
+  });
+  return () => {
+    child.send(name);
+    return answer;
+  };
 }
 
 /** Removes names and the address of the source map: needed to instrument a module, not to ship it. */
@@ -67,8 +74,13 @@ const LAB_IMPORTS = ["env.memory", "env.order", "env.choose", "env.note"];
 
 await mkdir("build", { recursive: true });
 const modules = [...(only === "lab" ? [] : ["release"]), ...(only === "release" ? [] : ["lab"])];
-for (const name of modules) await compile(name === "release" ? "index" : name, name);
-const problems = only === "release" ? [] : await instrumentAll(modules);
+const instrumented = [];
+for (const name of modules) {
+  const instrument = only === "release" ? () => [] : instrumenter(name);
+  await compile(name === "release" ? "index" : name, name);
+  instrumented.push(instrument());
+}
+const problems = (await Promise.all(instrumented)).flat();
 if (modules.includes("release")) {
   await strip("build/release.wasm");
   problems.push(

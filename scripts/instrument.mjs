@@ -6,7 +6,7 @@
 //   3  the pointer of each access becomes `call access(pointer, site)`; copy and fill get a call before them; wait and
 //      notify become calls, as a real wait would block the only thread
 //   4  locals that nobody will look at again are set to zero before each call that may suspend (forget-locals.mjs)
-//   5  `asyncify` makes each function able to unwind at such a call, then the optimiser cleans up
+//   5  `asyncify` makes each function able to unwind at such a call, and optimises it
 //
 // Beside the module it writes the table of sites: what each number that the calls pass stands for.
 import { readFile, writeFile } from "node:fs/promises";
@@ -18,6 +18,9 @@ import { fieldsOf, parentsOf, replaceChild } from "./expressions.mjs";
 import { forgetLocals } from "./forget-locals.mjs";
 
 const IMPORTS = "explore";
+
+/** Read at once: whoever loads this file is about to instrument something. */
+const sources = enclosingFunctions();
 
 /** Accesses of one function of the binary, in order: operator name and byte offset. */
 function accessOf(operator, offset) {
@@ -177,7 +180,7 @@ function hook(module, expression, info, site) {
  */
 export async function instrumentModule(path, binary, sourceMap) {
   const listed = listAccesses(binary);
-  const functionAt = await enclosingFunctions();
+  const functionAt = await sources;
   const placeOf = placesOf(new TraceMap(sourceMap));
   const module = binaryen.readBinary(binary);
   module.setFeatures(binaryen.Features.All);
@@ -241,8 +244,6 @@ export async function instrumentModule(path, binary, sourceMap) {
   if (problems.length) return { problems, ...nothing };
   binaryen.setPassArgument("asyncify-imports", suspending.join(","));
   module.runPasses(["asyncify"]);
-  module.runPasses(["simplify-locals", "coalesce-locals", "reorder-locals", "vacuum"]);
-  module.runPasses(["merge-blocks", "remove-unused-brs", "remove-unused-names", "vacuum"]);
   binaryen.setPassArgument("asyncify-imports", null);
   if (!module.validate()) return { problems: [`${path} is not valid once instrumented`], ...nothing };
   binaryen.setDebugInfo(false);
@@ -296,12 +297,11 @@ function packSites(sites) {
   return { schema: "guestmmu-sites/1", strings, rows };
 }
 
-// As a program: instruments the modules that it is given, for a build that does several at a time.
+// As a child of the build, which starts it early: by the time the module is built and its name arrives, everything that
+// is needed beside it is loaded. Answers with what is wrong.
 if (process.argv[1]?.endsWith("instrument.mjs")) {
-  for (const name of process.argv.slice(2)) {
-    for (const problem of await instrument(name)) {
-      console.error(`build: ${problem}`);
-      process.exitCode = 1;
-    }
-  }
+  process.once("message", async (name) => {
+    process.send(await instrument(name));
+    process.disconnect();
+  });
 }

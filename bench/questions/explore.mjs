@@ -4,9 +4,10 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import { isReached } from "../turns.mjs";
+import { figure, limitRow } from "../turns.mjs";
 
 const COMMAND = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const BUILD = fileURLToPath(new URL("../../scripts/build-core.mjs", import.meta.url));
 const MINUTE = 60;
 
 /** What a full run asks, with its limit in seconds; the quick one leaves the long ones out. */
@@ -31,16 +32,6 @@ const SCOPES = [
 /** The guards of the mutation matrix: without each, the founding race is lost. */
 const GUARDS = ["CountChecked", "SeqChecked", "SnapshotBeforeGup", "RetryUnderLock", "LockHeldToInstall"];
 
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return {
-    median: sorted[sorted.length >> 1],
-    spread: sorted.at(-1) - sorted[0],
-    min: sorted[0],
-    max: sorted.at(-1),
-  };
-}
-
 /** Runs `guestmmu explore` once, in so many threads: seconds on the clock, and the one result. */
 function explore(args, workers = 1) {
   const begin = performance.now();
@@ -53,12 +44,6 @@ function explore(args, workers = 1) {
   if (![0, 1, 4].includes(status))
     throw new Error(`guestmmu explore ${args.join(" ")} ended with ${status}: ${stderr.trim()}`);
   return { seconds, result: JSON.parse(stdout).verdicts[0] };
-}
-
-function row({ name, unit, values, target, reads, counts }) {
-  const core = median(values);
-  const reached = target ? isReached(core.median, target) : undefined;
-  return { case: name, unit, core, other: null, digest: null, ratio: core, reads, target, reached, counts };
 }
 
 export const verdicts = {
@@ -75,8 +60,8 @@ export const verdicts = {
       );
       const { verdict, detail } = runs[0].result;
       rows.push(
-        row({
-          name: `${name}: ${verdict}`,
+        limitRow({
+          case: `${name}: ${verdict}`,
           unit: "s",
           values: runs.map(({ seconds }) => seconds),
           target: { atMost },
@@ -101,8 +86,8 @@ export const broken = {
       );
       const { verdict, detail } = runs[0].result;
       const switches = detail.violations[0]?.switches;
-      return row({
-        name: `without ${rule}: ${verdict}`,
+      return limitRow({
+        case: `without ${rule}: ${verdict}`,
         unit: "s",
         values: runs.map(({ seconds }) => seconds),
         target: { atMost: 1 },
@@ -110,6 +95,37 @@ export const broken = {
         counts: { states: detail.states, switches },
       });
     });
+  },
+};
+
+export const editToVerdict = {
+  name: "explore-edit",
+  says: "from an edit of the core to the verdict of the founding race: `npm run build:lab`, then `guestmmu explore`",
+  clock: "wall",
+  async run(context) {
+    if (!existsSync(COMMAND)) return [];
+    let verdict = "";
+    const values = Array.from({ length: context.quick ? 1 : Math.min(3, context.rounds) }, () => {
+      const begin = performance.now();
+      const { status, stderr } = spawnSync(process.execPath, [BUILD, "--lab"], {
+        cwd: fileURLToPath(new URL("../..", import.meta.url)),
+        encoding: "utf8",
+      });
+      const built = (performance.now() - begin) / 1000;
+      if (status !== 0) throw new Error(`the lab module was not built: ${stderr.trim()}`);
+      const { seconds, result } = explore(["fault-vs-dontneed"]);
+      verdict = result.verdict;
+      return built + seconds;
+    });
+    return [
+      limitRow({
+        case: `edit to verdict: ${verdict}`,
+        unit: "s",
+        values,
+        target: { atMost: 15 },
+        reads: "build included",
+      }),
+    ];
   },
 };
 
@@ -134,17 +150,17 @@ export const searchRate = {
       ]).result;
       return { rate: detail.ends / (detail.milliseconds / 1000) / 1000, points: detail.steps / detail.ends };
     });
-    const points = median(executions.map((e) => e.points)).median;
+    const points = figure(executions.map((e) => e.points)).median;
     return [
-      row({
-        name: "exhaustive, two vCPUs, two pages",
+      limitRow({
+        case: "exhaustive, two vCPUs, two pages",
         unit: "M states/s",
         values: states,
         target: { atLeast: 1 },
         reads: "learning included",
       }),
-      row({
-        name: `at random, ${points.toFixed(0)} scheduling points each`,
+      limitRow({
+        case: `at random, ${points.toFixed(0)} scheduling points each`,
         unit: "k executions/s",
         values: executions.map((e) => e.rate),
         target: { atLeast: Math.round((100 * 60) / points) },
@@ -175,19 +191,18 @@ export const together = {
       );
       const [one, two] = [0, 1].map((i) => pairs[0][i].result.detail);
       const same = ["states", "steps", "ends", "localStates"].every((key) => one[key] === two[key]);
-      rows.push({
-        ...row({
-          name,
+      const [alone, both] = [0, 1].map((i) => figure(pairs.map((pair) => pair[i].seconds)).median.toFixed(2));
+      rows.push(
+        limitRow({
+          case: name,
           unit: "times",
-          values: pairs.map(([alone, both]) => alone.seconds / both.seconds),
+          values: pairs.map(([a, b]) => a.seconds / b.seconds),
           target,
-          reads:
-            `${one.states.toLocaleString("en")} states; ${median(pairs.map(([alone]) => alone.seconds)).median.toFixed(2)} s, ` +
-            `${median(pairs.map(([, both]) => both.seconds)).median.toFixed(2)} s`,
+          reads: `${one.states.toLocaleString("en")} states; ${alone} s, ${both} s`,
           counts: { states: two.states, threads: two.threads, runs_one: one.runs, runs_two: two.runs },
+          digest: same ? "same" : "differ",
         }),
-        digest: same ? "same" : "differ",
-      });
+      );
     }
     return rows;
   },

@@ -1,5 +1,5 @@
 // What bench/ can be asked, in the order of the report.
-import { broken, searchRate, together, verdicts } from "./explore.mjs";
+import { broken, editToVerdict, searchRate, together, verdicts } from "./explore.mjs";
 import { cycle, populate } from "./fault.mjs";
 import { firstFigureTime, memory, moduleSize } from "./size.mjs";
 import { vectors } from "./vectors.mjs";
@@ -24,6 +24,7 @@ export const QUESTIONS = [
   firstFigureTime,
   verdicts,
   broken,
+  editToVerdict,
   searchRate,
   together,
   vectors,

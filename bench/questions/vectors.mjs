@@ -1,6 +1,6 @@
 // How long do all vectors take, in one process: read, unpacked, parsed, run, and every field compared?
 import { register } from "node:module";
-import { limitRow } from "./size.mjs";
+import { limitRow } from "../turns.mjs";
 
 /** @returns {Promise<{seconds: number, lines: number, differ: number}>} */
 async function runFile(file, { CaseRunner, agrees, casesOf }) {
@@ -35,23 +35,23 @@ export const vectors = {
       total.seconds += seconds;
       total.lines += lines;
       total.differ += differ;
-      rows.push({
-        ...limitRow({ case: file.name, unit: "s", value: seconds, reads: "seconds", target: null }),
-        counts: { lines, differ },
-      });
+      const counts = { lines, differ };
+      rows.push(limitRow({ case: file.name, unit: "s", values: [seconds], reads: "seconds", counts }));
     }
-    const all = limitRow({
-      case: "all files",
-      unit: "s",
-      value: total.seconds,
-      reads: "seconds",
-      target: { atMost: 10 },
-    });
-    rows.push({ ...all, counts: { lines: total.lines, differ: total.differ } });
+    rows.push(
+      limitRow({
+        case: "all files",
+        unit: "s",
+        values: [total.seconds],
+        reads: "seconds",
+        target: { atMost: 10 },
+        counts: { lines: total.lines, differ: total.differ },
+      }),
+    );
     // What it takes of a processor that others use as well.
     const { user, system } = process.cpuUsage(before);
-    const value = (user + system) / 1e6;
-    rows.push(limitRow({ case: "all, of a processor", unit: "s", value, reads: "seconds", target: null }));
+    const values = [(user + system) / 1e6];
+    rows.push(limitRow({ case: "all, of a processor", unit: "s", values, reads: "seconds" }));
     return rows;
   },
 };

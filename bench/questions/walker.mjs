@@ -11,34 +11,11 @@ import { MapsBigInt } from "../javascript/maps-bigint.mjs";
 import { Machine } from "../machine.mjs";
 import { pageOrder } from "../random.mjs";
 import { FIRST_TABLE, mapLinear } from "../tables.mjs";
-import { compareRow, isReached, onProcessor, takeTurns } from "../turns.mjs";
+import { compareRow, limitRow, onProcessor, takeTurns } from "../turns.mjs";
 
 const BASE = 0x5555_4000_0000n;
 const CORPUS = process.env.GUESTMMU_CORPUS;
 const COMMAND = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-
-/** A row of samples against a limit. */
-function limitRow({ values, target, ...row }) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const median = sorted[sorted.length >> 1];
-  const core = {
-    median,
-    spread: (sorted.at(-1) - sorted[0]) / 2 / median,
-    min: sorted[0],
-    max: sorted.at(-1),
-  };
-  const ratio = { median, low: sorted[0], high: sorted.at(-1), rounds: values.length };
-  return {
-    ...row,
-    core,
-    other: null,
-    digest: null,
-    ratio,
-    target,
-    reached: isReached(median, target),
-    counts: {},
-  };
-}
 
 /** The frames of a machine as physical memory, for the library's walker. */
 const framesOf = (machine) => ({
