@@ -1,42 +1,32 @@
 /**
  * guestmmu as a library: machines, and what is known of their protocol. Runs in Node and in browsers; threads are the
- * embedder's affair (`Machine.attach`), or that of `guestmmu/worker`.
+ * embedder's affair (`Machine.attach`), or that of `guestmmu/worker`. All that `guestmmu/walker` has is here as well.
  */
 
-export { GuestMmuError, ERROR_SENTENCES, type GuestMmuErrorCode, type GuestMmuErrorJson } from "./errors.js";
-export { type BuildName, type ModuleSource } from "./core/module.js";
+export * from "./walker/index.js";
+
+export { ERROR_SENTENCES, type GuestMmuErrorJson } from "./errors.js";
+export { type BuildName } from "./core/module.js";
 export { type LabImports } from "./core/core.js";
-export { type WasmMemory, type WasmModule } from "./core/wasm.js";
+export { type WasmMemory } from "./core/wasm.js";
 export { PROFILES, SWITCH_SENTENCES, type ProfileName, type ProfileRow } from "./core/profiles.js";
 export { RULES, ruleRow, type RuleName, type RuleRow } from "./core/rules.js";
 export {
   gfn,
   gfnOf,
-  gpa,
   gpaOf,
-  gva,
-  hpa,
   hva,
   pfn,
   type Gfn,
   type GfnLike,
-  type Gpa,
-  type GpaLike,
-  type Gva,
-  type GvaLike,
-  type Hpa,
-  type HpaLike,
   type Hva,
   type HvaLike,
   type Pfn,
   type PfnLike,
 } from "./machine/address.js";
 export {
-  describeFault,
   pageFaultBits,
   valueOf,
-  type AccessFault,
-  type AccessKind,
   type AccessOk,
   type AccessResult,
   type AlignmentCheck,
@@ -88,16 +78,7 @@ export {
   type TlbMode,
 } from "./machine/options.js";
 export { type StatisticName, type Statistics } from "./machine/state.js";
-export {
-  failureOf,
-  type BatchFailure,
-  type EptFlag,
-  type GuestFlag,
-  type Translated,
-  type Translation,
-  type WalkStep,
-} from "./machine/translation.js";
-export { type EptPaging, type ModificationLog, type NestedPaging, type NptPaging } from "./machine/nested.js";
+export { type ModificationLog } from "./machine/nested.js";
 export {
   type InstructionResult,
   type Processor,
@@ -123,22 +104,3 @@ export {
   type WritableRegisterName,
 } from "./machine/vcpu.js";
 export { type Width } from "./machine/width.js";
-export {
-  MAPPING_WORDS,
-  MappingBits,
-  MappingColumn,
-  mappingOf,
-  type Mapping,
-  type MappingBlock,
-  type NestedMapping,
-} from "./walker/mapping.js";
-export { type PhysicalMemory } from "./images/types.js";
-export { type WalkableMemory } from "./walker/memory.js";
-export {
-  PageWalker,
-  type ScanEnd,
-  type ScanOptions,
-  type WalkOptions,
-  type WalkerOptions,
-} from "./walker/page-walker.js";
-export { registersOf, type LoadedRegisters, type WalkerRegisters } from "./walker/registers.js";

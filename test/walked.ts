@@ -5,19 +5,9 @@ import { nestedRegisters, type NestedPaging } from "../src/machine/nested.js";
 import type { Translated, Translation, WalkStep } from "../src/machine/translation.js";
 import type { WalkAccess, WalkContext, WalkContextRegisters } from "../src/report/walk-model.js";
 import { CoreInstance, type RecordedWalk } from "./core-instance.js";
+import { ACCESS } from "./oracle/tables.js";
 
-const { Access, MachineOption, Outcome, Register } = layout;
-
-const ACCESS: Record<WalkAccess, number> = {
-  read: Access.Read,
-  write: Access.Write,
-  fetch: Access.Fetch,
-  modify: Access.Modify,
-  "implicit-read": Access.ImplicitRead,
-  "implicit-write": Access.ImplicitWrite,
-  "stack-read": Access.StackRead,
-  "stack-write": Access.StackWrite,
-};
+const { MachineOption, Outcome, Register } = layout;
 
 /** The name of a kind of access, by the core's number. */
 export function accessNamed(number: number): WalkAccess {

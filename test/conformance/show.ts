@@ -5,6 +5,7 @@
 // then the state, the walk level by level, and what differed.
 import * as layout from "../../src/core/layout.generated.js";
 import type { RecordedStep, RecordedWalk } from "../core-instance.js";
+import { ENTRY_BITS } from "../oracle/tables.js";
 import { type Answer, type Case, type Expected, REGISTER_NAMES, type Word } from "./case.js";
 
 const { Access, Outcome, Register } = layout;
@@ -16,16 +17,6 @@ const ENTRIES = ["pml", "pte", "pde", "pdpte", "pml4e", "pml5e"];
 
 type Bits = readonly (readonly [name: string, mask: bigint])[];
 
-const GUEST_BITS: Bits = [
-  ["p", layout.PTE_P],
-  ["rw", layout.PTE_RW],
-  ["us", layout.PTE_US],
-  ["a", layout.PTE_A],
-  ["d", layout.PTE_D],
-  ["ps", layout.PTE_PS],
-  ["g", layout.PTE_G],
-  ["xd", layout.PTE_XD],
-];
 const EPT_BITS: Bits = [
   ["r", layout.EPT_R],
   ["w", layout.EPT_W],
@@ -64,7 +55,7 @@ const ACCESS_WORDS: Readonly<Record<number, string>> = {
 
 /** Bits in which the words of one dimension are read: those of EPT, or the ordinary ones. */
 function bitsOf(c: Case, nested: boolean): Bits {
-  const bits = nested && c.registers.get(Register.Eptp) ? EPT_BITS : GUEST_BITS;
+  const bits = nested && c.registers.get(Register.Eptp) ? EPT_BITS : ENTRY_BITS;
   return [...bits, ["beyond-maxphyaddr", layout.PTE_ADDRESS & -(1n << BigInt(c.model.maxphyaddr))]];
 }
 

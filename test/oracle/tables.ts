@@ -64,7 +64,8 @@ export function showControl(control: Control): string {
   return [control.cpl === 3 ? "user" : "supervisor", ...names].join(" ");
 }
 
-const BITS: [string, bigint][] = [
+/** The bits of a guest's entry that decide, by name. */
+export const ENTRY_BITS: readonly [string, bigint][] = [
   ["p", layout.PTE_P],
   ["rw", layout.PTE_RW],
   ["us", layout.PTE_US],
@@ -77,7 +78,7 @@ const BITS: [string, bigint][] = [
 
 /** An entry's bits: "pte.p pte.rw". */
 export function showEntry(name: string, entry: bigint): string {
-  return BITS.filter(([, mask]) => entry & mask)
+  return ENTRY_BITS.filter(([, mask]) => entry & mask)
     .map(([bit]) => `${name}.${bit}`)
     .join(" ");
 }
