@@ -21,8 +21,8 @@ import {
   piece,
   rawFile,
   vmcoreinfoNote,
-  zstdFrame,
 } from "./image-writer.js";
+import { zstdFrame } from "./zstd-frames.js";
 
 /** A sound image, and where its fields are. */
 interface Base {

@@ -260,23 +260,3 @@ export function flattenedFile(writes: readonly FlatWrite[], hasEnd = true): Uint
   const end = hasEnd ? [block(-1, -1)] : [];
   return join(header, ...writes.flatMap(({ start, bytes }) => [block(start, bytes.length), bytes]), ...end);
 }
-
-/** A zstd frame of raw blocks, without checksum: no compressor is needed for it. */
-export function zstdFrame(
-  bytes: Uint8Array,
-  options: { windowLog?: number; contentSize?: boolean } = {},
-): Uint8Array {
-  const { windowLog = 17, contentSize = false } = options;
-  const parts: Uint8Array[] = [
-    Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, contentSize ? 0xc0 : 0, (windowLog - 10) << 3),
-  ];
-  if (contentSize) parts.push(patch(new Uint8Array(8), { at: 0, bytes: 8, value: bytes.length }));
-  const blockBytes = 100_000;
-  for (let at = 0; at === 0 || at < bytes.length; at += blockBytes) {
-    const block = bytes.subarray(at, at + blockBytes);
-    const isLast = at + blockBytes >= bytes.length;
-    const header = (block.length << 3) | (isLast ? 1 : 0);
-    parts.push(Uint8Array.of(header & 0xff, (header >> 8) & 0xff, header >> 16), block);
-  }
-  return join(...parts);
-}

@@ -1,17 +1,17 @@
 /** Memory images in memory. For Node and for browsers: nothing here needs a file system. */
 
 import { Inflate, Z_BUF_ERROR, inflate as inflateZlib } from "pako";
+import { ZSTD_HEADER_BYTES, Zstd, checkZstdHead } from "../compression/zstd.js";
 import { GuestMmuError } from "../errors.js";
 import { unsupported } from "./limits.js";
 import { type ImageOptions, checkOptions, compressionOf, identify, readImage } from "./parse.js";
 import { BytesSource } from "./source.js";
-import { damaged, endsEarly, tooLarge } from "./streams.js";
+import { streamErrors, tooLarge } from "./streams.js";
 import type { PhysicalImage } from "./types.js";
-import { ZSTD_HEADER_BYTES, ZSTD_PIECE_BYTES, Zstd, checkZstdHead } from "./zstd.js";
 
 export { IMAGE_COMPRESSIONS, IMAGE_FORMATS, type ImageOptions } from "./parse.js";
 export * from "./types.js";
-export type { Zstd } from "./zstd.js";
+export type { Zstd } from "../compression/zstd.js";
 
 /** Bytes that a compressed image may unpack to in memory, unless told otherwise. */
 export const UNPACKED_IN_MEMORY_BYTES_MAX = 2 ** 30;
@@ -45,12 +45,13 @@ export function imageOf(bytes: Uint8Array, name = "the image", options: ImageOfO
 }
 
 function gunzip(bytes: Uint8Array, name: string, maxBytes: number): Uint8Array {
+  const errors = streamErrors(name, "gzip");
   const content = new Pieces(() => tooLarge(name, "gzip", maxBytes), maxBytes);
   const decoder = new Inflate();
   decoder.onData = (piece) => content.add(piece);
   decoder.push(bytes, true);
-  if (decoder.err === Z_BUF_ERROR || !decoder.ended) throw endsEarly(name, "gzip");
-  if (decoder.err !== 0) throw damaged(name, "gzip", new Error(decoder.msg || `zlib error ${decoder.err}`));
+  if (decoder.err === Z_BUF_ERROR || !decoder.ended) throw errors.endsEarly();
+  if (decoder.err !== 0) throw errors.damaged(new Error(decoder.msg || `zlib error ${decoder.err}`));
   return content.joined();
 }
 
@@ -63,15 +64,12 @@ function unzstd(bytes: Uint8Array, name: string, maxBytes: number, zstd: Zstd | 
     );
   }
   const head = bytes.subarray(0, ZSTD_HEADER_BYTES);
-  const { contentBytes } = checkZstdHead(name, head);
+  const errors = streamErrors(name, "zstd");
+  const { contentBytes } = checkZstdHead(errors, head);
   if (contentBytes !== null && contentBytes > maxBytes) throw tooLarge(name, "zstd", maxBytes);
   const content = new Pieces(() => tooLarge(name, "zstd", maxBytes), maxBytes);
-  for (const piece of zstd.decode(name, head, piecesOf(bytes, ZSTD_PIECE_BYTES))) content.add(piece);
+  for (const piece of zstd.decode(errors, head, [bytes])) content.add(piece);
   return content.joined();
-}
-
-function* piecesOf(bytes: Uint8Array, pieceBytes: number): Generator<Uint8Array, void> {
-  for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
 }
 
 /** Pieces of one content, up to a limit. */

@@ -1,6 +1,6 @@
 /** Decoders that a reader is given: Node's zlib is not there in browsers, and zstd is loaded only when it is asked for. */
 
-import type { Zstd } from "./zstd.js";
+import type { Zstd } from "../compression/zstd.js";
 
 export interface Codecs {
   /**

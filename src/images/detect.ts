@@ -1,5 +1,6 @@
 /** Which format a file has, by its first bytes. A name says nothing. */
 
+import { isZstd } from "../compression/zstd.js";
 import { ELF_MAGIC } from "./elf.js";
 import { invalid, unsupported } from "./limits.js";
 import type { ImageCompression, ImageFormat } from "./types.js";
@@ -56,9 +57,6 @@ const OTHERS: readonly OtherMagic[] = [
   },
 ];
 
-/** Skippable frames of zstd begin with 0x184d2a50 to 0x184d2a5f. */
-const SKIPPABLE_TAIL = [0x2a, 0x4d, 0x18] as const;
-
 /** True for the beginning of a flattened dump, which holds another file. */
 export function isFlattened(head: Uint8Array): boolean {
   return matches(head, FLATTENED_MAGIC) === FLATTENED_MAGIC.length;
@@ -66,12 +64,9 @@ export function isFlattened(head: Uint8Array): boolean {
 
 /** How a file that begins with `head` (up to `MAGIC_BYTES`) is compressed. */
 export function detectCompression(head: Uint8Array): ImageCompression {
-  for (const { kind, bytes } of MAGICS) {
-    if ((kind === "gzip" || kind === "zstd") && matches(head, bytes) === bytes.length) return kind;
-  }
-  const isSkippable =
-    head[0]! >> 4 === 5 && matches(head.subarray(1), SKIPPABLE_TAIL) === SKIPPABLE_TAIL.length;
-  return isSkippable ? "zstd" : "none";
+  if (isZstd(head)) return "zstd";
+  const gzip = MAGICS.find(({ kind }) => kind === "gzip")!.bytes;
+  return matches(head, gzip) === gzip.length ? "gzip" : "none";
 }
 
 /**

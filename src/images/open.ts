@@ -6,7 +6,7 @@ import { type ImageOptions, checkOptions, compressionOf, identify, readImage } f
 import type { ByteSource } from "./source.js";
 import type { PhysicalImage } from "./types.js";
 import { type UnpackOptions, unpack } from "./unpack.js";
-import { Zstd } from "./zstd.js";
+import { Zstd } from "../compression/zstd.js";
 
 export { IMAGE_COMPRESSIONS, IMAGE_FORMATS, type ImageOptions } from "./parse.js";
 export { UNPACKED_BYTES_MAX, type UnpackOptions } from "./unpack.js";

@@ -1,27 +1,27 @@
-/** What compressed streams fail with, whoever decodes them. */
+/** What compressed images fail with, whoever decodes them. */
 
+import type { StreamErrors } from "../compression/errors.js";
 import { GuestMmuError } from "../errors.js";
+import { unsupported } from "./limits.js";
 import type { ImageCompression } from "./types.js";
 
 type Compression = Exclude<ImageCompression, "none">;
 
-/** `IMAGE_TRUNCATED`: the stream stops before its end mark. */
-export function endsEarly(name: string, compression: Compression, cause?: unknown): GuestMmuError {
-  return new GuestMmuError("IMAGE_TRUNCATED", {
-    message: `${name}: the ${compression} data end before their end mark; the file is incomplete.`,
-    hint: `Copy or take the dump again; \`${compression} -t FILE\` must succeed.`,
-    cause,
-  });
-}
-
-/** `IMAGE_UNREADABLE`: the stream is damaged. */
-export function damaged(name: string, compression: Compression, cause?: unknown): GuestMmuError {
-  const reason = cause instanceof Error ? ` (${cause.message})` : "";
-  return new GuestMmuError("IMAGE_UNREADABLE", {
-    message: `${name}: the ${compression} data are damaged${reason}.`,
-    hint: `Copy or take the dump again; \`${compression} -t FILE\` must succeed.`,
-    cause,
-  });
+/** `UNSUPPORTED`, `IMAGE_UNREADABLE` and `IMAGE_TRUNCATED`, of the image `name`. */
+export function streamErrors(name: string, compression: Compression): StreamErrors {
+  const hint = `Copy or take the dump again; \`${compression} -t FILE\` must succeed.`;
+  return {
+    unsupported: (what, remedy) => unsupported(name, what, remedy),
+    damaged(cause) {
+      const reason = cause instanceof Error ? ` (${cause.message})` : "";
+      const message = `${name}: the ${compression} data are damaged${reason}.`;
+      return new GuestMmuError("IMAGE_UNREADABLE", { message, hint, cause });
+    },
+    endsEarly(cause) {
+      const message = `${name}: the ${compression} data end before their end mark; the file is incomplete.`;
+      return new GuestMmuError("IMAGE_TRUNCATED", { message, hint, cause });
+    },
+  };
 }
 
 /** `IMAGE_TOO_LARGE`: the stream unpacks to more than `maxBytes`. */

@@ -7,22 +7,20 @@ import { randomUUID } from "node:crypto";
 import { closeSync, ftruncateSync, openSync, unlinkSync, write } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
-import { createGunzip } from "node:zlib";
+import { gunzip } from "../compression/gunzip.js";
+import { ZSTD_HEADER_BYTES, Zstd, checkZstdHead } from "../compression/zstd.js";
 import { GuestMmuError } from "../errors.js";
 import { FileSource } from "./file.js";
 import { type ByteSource, bytesAt } from "./source.js";
-import { damaged, endsEarly, tooLarge } from "./streams.js";
+import { streamErrors, tooLarge } from "./streams.js";
 import type { ImageCompression } from "./types.js";
-import { ZSTD_HEADER_BYTES, ZSTD_PIECE_BYTES, Zstd, checkZstdHead } from "./zstd.js";
 
 /** Bytes that a compressed image may unpack to, unless told otherwise. */
 export const UNPACKED_BYTES_MAX = 64 * 2 ** 30;
 
-/** Bytes of a gzip file that are read, and unpacked, at a time. */
-const GZIP_PIECE_BYTES = 256 * 1024;
+/** Bytes of a compressed file that are read at a time. */
+const READ_BYTES = 256 * 1024;
 
 /** Zeros that fill a block of the file system are not written: memory has many of them. */
 const HOLE_BYTES = 4096;
@@ -55,11 +53,15 @@ export async function unpack(
 ): Promise<ByteSource> {
   const { name } = packed;
   if (compression === "zstd") {
-    const { contentBytes } = checkZstdHead(name, bytesAt(packed, 0, ZSTD_HEADER_BYTES));
+    const { contentBytes } = checkZstdHead(
+      streamErrors(name, compression),
+      bytesAt(packed, 0, ZSTD_HEADER_BYTES),
+    );
     if (contentBytes !== null && contentBytes > maxUnpackedBytes)
       throw tooLarge(name, "zstd", maxUnpackedBytes);
   }
-  const pieces = compression === "gzip" ? gunzip(packed) : unzstd(packed);
+  const pieces =
+    compression === "gzip" ? gunzip(streamErrors(name, compression), chunksOf(packed)) : unzstd(packed);
   const file = TemporaryFile.create(temporaryDirectory);
   try {
     for await (const piece of pieces) {
@@ -74,33 +76,16 @@ export async function unpack(
   }
 }
 
-async function* gunzip(packed: ByteSource): AsyncGenerator<Uint8Array, void> {
-  const decoder = createGunzip({ chunkSize: GZIP_PIECE_BYTES });
-  // Whatever fails in the pipeline ends the iteration below with the same error: it is reported there only.
-  const fed = pipeline(Readable.from(chunksOf(packed, GZIP_PIECE_BYTES)), decoder).catch(() => undefined);
-  try {
-    for await (const piece of decoder) yield piece as Uint8Array;
-  } catch (error) {
-    if (error instanceof GuestMmuError) throw error;
-    throw (error as NodeJS.ErrnoException).code === "Z_BUF_ERROR"
-      ? endsEarly(packed.name, "gzip", error)
-      : damaged(packed.name, "gzip", error);
-  } finally {
-    // Leaving the loop early has destroyed the decoder, which ends the pipeline: wait until it reads no more.
-    await fed;
-  }
-}
-
 async function* unzstd(packed: ByteSource): AsyncGenerator<Uint8Array, void> {
   const zstd = await Zstd.load();
   const head = bytesAt(packed, 0, ZSTD_HEADER_BYTES);
-  yield* zstd.decode(packed.name, head, chunksOf(packed, ZSTD_PIECE_BYTES));
+  yield* zstd.decode(streamErrors(packed.name, "zstd"), head, chunksOf(packed));
 }
 
 /** All bytes in order. Each chunk has memory of its own: gunzip works on one while the next is read. */
-function* chunksOf(source: ByteSource, chunkBytes: number): Generator<Uint8Array, void> {
+function* chunksOf(source: ByteSource): Generator<Uint8Array, void> {
   for (let at = 0; at < source.size;) {
-    const chunk = bytesAt(source, at, chunkBytes);
+    const chunk = bytesAt(source, at, READ_BYTES);
     if (chunk.length === 0) return;
     yield chunk;
     at += chunk.length;

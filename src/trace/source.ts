@@ -4,10 +4,10 @@
  */
 
 import { open, type FileHandle } from "node:fs/promises";
-import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
+import type { StreamErrors } from "../compression/errors.js";
+import { gunzip } from "../compression/gunzip.js";
+import { ZSTD_HEADER_BYTES, Zstd, isZstd } from "../compression/zstd.js";
 import { GuestMmuError } from "../errors.js";
-import { ZSTD_PIECE_BYTES, ZstdFrame, ZstdUnsupported, isZstd } from "./zstd.js";
 
 /** How the bytes of a trace are stored. */
 export type Compression = "none" | "gzip" | "zstd";
@@ -28,8 +28,8 @@ export interface TraceSource {
  * Checksums of gzip and zstd are verified at the end of what they cover: its chunks are delivered before.
  *
  * @throws GuestMmuError `TRACE_UNREADABLE` when the file cannot be opened, is a directory, or holds damaged
- *   data; `TRACE_TRUNCATED` when compressed data stop early; `UNSUPPORTED` for other compressions, for zstd
- *   dictionaries, and zstd windows above `ZSTD_WINDOW_MAX_BYTES`. Iterating `chunks` may throw each of them.
+ *   data; `TRACE_TRUNCATED` when compressed data stop early; `UNSUPPORTED` for other compressions, for a zstd dictionary, and
+ *   for a zstd window above 128 MBytes. Iterating `chunks` may throw each of them.
  */
 export async function openTraceSource(path: string): Promise<TraceSource> {
   const file = await openFile(path);
@@ -38,7 +38,11 @@ export async function openTraceSource(path: string): Promise<TraceSource> {
     const compression = compressionOf(head, path);
     const stored = storedChunks(file, path, head);
     const decoded =
-      compression === "gzip" ? gunzip(stored, path) : compression === "zstd" ? unzstd(stored, path) : stored;
+      compression === "gzip"
+        ? gunzip(streamErrors(path, compression), stored)
+        : compression === "zstd"
+          ? unzstd(stored, streamErrors(path, compression), head)
+          : stored;
     return { compression, chunks: closing(file, decoded) };
   } catch (error) {
     await file.close();
@@ -77,11 +81,11 @@ function unreadable(path: string, cause: unknown): GuestMmuError {
   return new GuestMmuError("TRACE_UNREADABLE", { message: `${path}: ${what}.`, hint, cause });
 }
 
-/** Reads until four bytes are there or the file ends: a FIFO may deliver them one by one. */
+/** Reads until as many bytes are there as a compression is known by, or the file ends: a FIFO may deliver them one by one. */
 async function readHead(file: FileHandle, path: string): Promise<Uint8Array> {
   const head = Buffer.allocUnsafeSlow(READ_BYTES);
   let length = 0;
-  while (length < 4) {
+  while (length < ZSTD_HEADER_BYTES) {
     const bytesRead = await readInto(file, path, head, length);
     if (bytesRead === 0) break;
     length += bytesRead;
@@ -138,64 +142,28 @@ async function* closing(
   }
 }
 
-async function* gunzip(
-  stored: AsyncGenerator<Uint8Array, void>,
-  path: string,
-): AsyncGenerator<Uint8Array, void> {
-  const decoder = createGunzip({ chunkSize: READ_BYTES });
-  // Whatever fails in the pipeline ends the iteration below with the same error: report it there only.
-  const fed = pipeline(stored, decoder).catch(() => undefined);
-  try {
-    for await (const chunk of decoder) yield chunk as Uint8Array;
-  } catch (error) {
-    if (error instanceof GuestMmuError) throw error;
-    throw (error as NodeJS.ErrnoException).code === "Z_BUF_ERROR"
-      ? truncated(path, "gzip", error)
-      : damaged(path, "gzip", error);
-  } finally {
-    // Leaving the loop early has destroyed the decoder, which ends the pipeline: wait until it reads no more.
-    await fed;
-  }
-}
-
 async function* unzstd(
   stored: AsyncGenerator<Uint8Array, void>,
-  path: string,
+  errors: StreamErrors,
+  head: Uint8Array,
 ): AsyncGenerator<Uint8Array, void> {
-  let frame = new ZstdFrame();
-  for await (const chunk of stored) {
-    for (let at = 0; at < chunk.length;) {
-      const { taken, blocks } = decodeZstd(frame, chunk.subarray(at, at + ZSTD_PIECE_BYTES), path);
-      yield* blocks;
-      if (frame.hasEnded) frame = new ZstdFrame();
-      at += taken;
-    }
-  }
-  if (!frame.isUntouched) throw truncated(path, "zstd");
+  const zstd = await Zstd.load();
+  yield* zstd.decodeArriving(errors, head, stored);
 }
 
-function decodeZstd(frame: ZstdFrame, bytes: Uint8Array, path: string): ReturnType<ZstdFrame["decode"]> {
-  try {
-    return frame.decode(bytes);
-  } catch (error) {
-    if (!(error instanceof ZstdUnsupported)) throw damaged(path, "zstd", error);
-    throw new GuestMmuError("UNSUPPORTED", { message: `${path}: ${error.message}.`, hint: error.hint });
-  }
-}
-
-function truncated(path: string, format: "gzip" | "zstd", cause?: unknown): GuestMmuError {
-  return new GuestMmuError("TRACE_TRUNCATED", {
-    message: `${path}: the ${format} data end before their end mark; the file is incomplete.`,
-    hint: `Copy or record it again; \`${format} -t ${path}\` must succeed.`,
-    cause,
-  });
-}
-
-function damaged(path: string, format: "gzip" | "zstd", cause: unknown): GuestMmuError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new GuestMmuError("TRACE_UNREADABLE", {
-    message: `${path}: the ${format} data are damaged (${reason}).`,
-    hint: `Copy or record it again; \`${format} -t ${path}\` must succeed.`,
-    cause,
-  });
+function streamErrors(path: string, format: "gzip" | "zstd"): StreamErrors {
+  const hint = `Copy or record it again; \`${format} -t ${path}\` must succeed.`;
+  return {
+    unsupported: (what, remedy) =>
+      new GuestMmuError("UNSUPPORTED", { message: `${path}: ${what}.`, hint: remedy }),
+    damaged(cause) {
+      const reason = cause instanceof Error ? ` (${cause.message})` : "";
+      const message = `${path}: the ${format} data are damaged${reason}.`;
+      return new GuestMmuError("TRACE_UNREADABLE", { message, hint, cause });
+    },
+    endsEarly(cause) {
+      const message = `${path}: the ${format} data end before their end mark; the file is incomplete.`;
+      return new GuestMmuError("TRACE_TRUNCATED", { message, hint, cause });
+    },
+  };
 }

@@ -28,8 +28,8 @@ import {
   kdumpFile,
   piece,
   rawFile,
-  zstdFrame,
 } from "../image-writer.js";
+import { zstdFrame } from "../zstd-frames.js";
 
 /** Set to make the file system full after so many bytes. */
 const disk = vi.hoisted(() => ({ room: Infinity }));

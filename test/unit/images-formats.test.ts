@@ -25,8 +25,8 @@ import {
   piece,
   rawFile,
   vmcoreinfoNote,
-  zstdFrame,
 } from "../image-writer.js";
+import { zstdFrame } from "../zstd-frames.js";
 
 const LOW = piece(0, 3);
 const HIGH = piece(0x10_0000, 5);

@@ -2,7 +2,8 @@
 
 import { expect, test } from "vitest";
 import { imageOf, loadZstd } from "../../src/images/bytes.js";
-import { rawFile, piece, zstdFrame } from "../image-writer.js";
+import { rawFile, piece } from "../image-writer.js";
+import { zstdFrame } from "../zstd-frames.js";
 
 test("streams that were given up are added up, and the one too many is refused", async () => {
   const zstd = await loadZstd();
