@@ -37,7 +37,7 @@ export interface Inspected extends Finding {
 /** What a search found out. */
 export interface SearchResult {
   /** Null: all was seen. Else the limit that ended it. */
-  readonly limit: "states" | "depth" | "time" | "stopped" | "executions" | null;
+  readonly limit: "states" | "depth" | "time" | "stopped" | "executions" | "switches" | null;
   readonly violations: readonly Violation[];
   readonly outcomes: ReadonlyMap<string, number>;
   readonly states: number;

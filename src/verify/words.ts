@@ -11,6 +11,7 @@ const LIMITS: Readonly<Record<string, string>> = {
   time: "the time was over (--max-time)",
   stopped: "it was interrupted",
   executions: "the executions that were asked for are done (--executions)",
+  switches: "more switches between actors would lead further (--max-switches)",
 };
 
 /** Why a verdict is not conclusive; null for one that is. */
@@ -37,7 +38,9 @@ function riskInWords(states: number): string {
 const MODELS: Readonly<Record<string, string>> = {
   sc: "sequential consistency: an access is seen by all at once",
   tso: "total store order: a store may be seen late by others",
-  weak: "weak: plain accesses may be reordered as the kernel's memory model allows",
+  weak:
+    "weak: stores may be seen late and out of order, and plain reads of struct kvm may find an older value: " +
+    'less than the kernel\'s memory model allows, so that "holds" is no proof for it',
 };
 
 /** Names of the profile, the rules, the model: what all depends on. */
@@ -88,11 +91,12 @@ export function strategyInWords({ options }: Job, verdict: Verdict): string {
 }
 
 /** Whether plain accesses of two actors were looked for that could happen at once. */
-function racesInWords({ racesChecked, violations }: Verdict): string {
+function racesInWords({ racesChecked, violations, limit }: Verdict): string {
   if (!racesChecked) return "not looked for";
-  return violations.some(({ name }) => name === "data-race")
-    ? "a plain access of one actor beside one of another, see below"
-    : "no plain access of one actor stands beside one of another";
+  if (violations.some(({ name }) => name === "data-race"))
+    return "a plain access of one actor beside one of another, see below";
+  const none = "no plain access of one actor stands beside one of another";
+  return limit === null ? none : `${none}, as far as it came`;
 }
 
 function workLine(verdict: Verdict): string {

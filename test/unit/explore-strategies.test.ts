@@ -10,9 +10,9 @@ const run = (options: ExploreOptions): Verdict => explore(faultVsDontneed, optio
 const broken = { without: ["SeqChecked"] } as const;
 
 describe("bounded", () => {
-  test("holds up to its bound, and finds nothing that is not there", () => {
+  test("is inconclusive beyond its bound, and finds nothing that is not there", () => {
     const verdict = run({ strategy: "bounded", maxSwitches: 2 });
-    expect(verdict).toMatchObject({ verdict: "holds", bound: 2, limit: null, violations: [] });
+    expect(verdict).toMatchObject({ verdict: "inconclusive", bound: 2, limit: "switches", violations: [] });
     expect(Object.keys(run({}).outcomes)).toEqual(expect.arrayContaining(Object.keys(verdict.outcomes)));
   });
   test("one switch fewer than a violation takes is too few", () => {
@@ -21,7 +21,8 @@ describe("bounded", () => {
     const { switches } = found.violations[0]!;
     expect(run({ strategy: "bounded", maxSwitches: switches, ...broken }).verdict).toBe("violated");
     expect(run({ strategy: "bounded", maxSwitches: switches - 1, ...broken })).toMatchObject({
-      verdict: "holds",
+      verdict: "inconclusive",
+      limit: "switches",
       bound: switches - 1,
     });
   });

@@ -1,7 +1,7 @@
 /**
  * Is there a violation with few changes of the running actor? Everything with none is looked at, then everything with one,
  * and so on: most concurrency bugs need very few (Musuvathi, Qadeer 2007, "Iterative Context Bounding for Systematic Testing
- * of Multithreaded Programs"). What is found first takes the fewest; without a finding, the scenario holds up to the bound.
+ * of Multithreaded Programs"). What is found first takes the fewest; no finding says nothing of what takes more, unless more would lead nowhere.
  *
  * Where it differs: every change counts, not only preemptions, so that the number is the one that a counterexample prints;
  * n actors one after the other take n - 1. States are matched within a bound (Coons, Musuvathi, McKinley 2013, "Bounded
@@ -67,7 +67,8 @@ export function bounded(
     violations.push(found.violation);
     except.add(found.violation.name);
   } while (!stopAtFirst);
-  const limit = found.complete ? null : performance.now() > deadline ? "time" : "states";
+  const early = performance.now() > deadline ? "time" : "states";
+  const limit = !found.complete ? early : found.everything || found.violation ? null : "switches";
   return {
     limit,
     violations,
