@@ -9,6 +9,8 @@
  *          relaxed load of a word of struct kvm may find the value that the word had before others changed it, until the
  *          actor passes an smp_rmb, an acquire or a locked operation. An under-approximation of ARM and POWER: dependencies
  *          order, locked operations are fully ordered, and only struct kvm, where the named barriers are, is read late.
+ *          (Elsewhere the address of a read often depends on a read before it, which the model does not follow: an older value
+ *          there could be one that no processor gives.)
  *
  * Which of its accesses are ordered how, the core says itself (assembly/sync/ops.ts). Words inside a processor, sleeping and
  * waking, and bulk operations are not buffered. Events are told when an access is issued.

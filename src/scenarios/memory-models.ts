@@ -31,7 +31,8 @@ export const faultVsDontneedWeak = scenario("fault-vs-dontneed-weak", {
   ...faultVsDontneed,
   prose:
     `${faultVsDontneed.prose} On a machine that reorders: the final check is made under mmu_lock, whose holder sees all that ` +
-    "was done under it before. It holds without SeqCountBarriers and SnapshotBarrier as well.",
+    "was done under it before. It holds without SeqCountBarriers as well. Without SnapshotBarrier too, which says nothing: " +
+    "the model lets no read of a host page table find an older value.",
   model: "weak",
   decides: ["Z14"],
   brokenWithout: ["SeqChecked", "CountChecked", "SnapshotBeforeGup"],
