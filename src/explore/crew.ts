@@ -15,7 +15,7 @@
 
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from "node:worker_threads";
 import { GuestMmuError, type GuestMmuErrorJson } from "../errors.js";
-import { type SearchLimits, type SearchResult } from "./result.js";
+import { type Counts, type SearchLimits, type SearchResult } from "./result.js";
 import { type LearnedStep } from "./acyclic.js";
 import { Fingerprints } from "./tables.js";
 
@@ -144,13 +144,8 @@ export interface Report {
   readonly error: GuestMmuErrorJson | null;
 }
 
-/** How far one thread is. */
-export interface Counts {
-  readonly states: number;
-  readonly steps: number;
-  readonly ends: number;
-  readonly depth: number;
-}
+/** Numbers of `Counts` that a thread tells the others. */
+const REPORT = 5;
 
 /** Part of a search to be done: see `ROW`. */
 export type Branch = Int32Array;
@@ -284,9 +279,9 @@ export class Crew {
     return Atomics.load(words!, Word.Stop) !== Stop.None;
   }
 
-  #publish({ states, steps, ends, depth }: Counts): void {
+  #publish({ states, steps, ends, depth, frontier = 0 }: Counts): void {
     Atomics.store(this.#words!, this.#mine(this.#place, Mine.States), states);
-    this.#reports!.set([states, steps, ends, depth], this.#place * 4);
+    this.#reports!.set([states, steps, ends, depth, frontier], this.#place * REPORT);
   }
 
   /** States that all have added, a few hundred of each thread not yet counted. */
@@ -362,9 +357,10 @@ export class Crew {
   }
 
   #all(counts: Counts): Counts {
-    let { states, steps, ends, depth } = counts;
+    let { states, steps, ends, depth, frontier = 0 } = counts;
     for (const place of this.#others()) {
-      const [s, t, e, d] = this.#reports!.subarray(place * 4, place * 4 + 4) as unknown as [
+      const [s, t, e, d, f] = this.#reports!.subarray(place * REPORT, (place + 1) * REPORT) as unknown as [
+        number,
         number,
         number,
         number,
@@ -374,15 +370,16 @@ export class Crew {
       steps += t;
       ends += e;
       depth = Math.max(depth, d);
+      frontier += f;
     }
-    return { states, steps, ends, depth };
+    return { states, steps, ends, depth, frontier };
   }
 
   #invite(): void {
     const { helpers, knowledge } = this.#lead!;
     if (helpers === null || helpers.most < 2) return;
     const places = helpers.most;
-    const words = new SharedArrayBuffer((Word.Threads + places * Mine.Words) * 4 + places * 4 * 8);
+    const words = new SharedArrayBuffer((Word.Threads + places * Mine.Words) * 4 + places * REPORT * 8);
     const mailboxes = Array.from({ length: places }, () => new SharedArrayBuffer((1 + ROWS_MAX * ROW) * 4));
     const channels = Array.from({ length: places - 1 }, () => new MessageChannel());
     this.#bind(

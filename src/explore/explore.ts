@@ -22,7 +22,13 @@ import { nameOf } from "./names.js";
 import { DATA_RACE, Races } from "./races.js";
 import { Replay, type Replayed } from "./replay.js";
 import { type Scenario } from "./scenario.js";
-import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./result.js";
+import {
+  type Counts,
+  type FinalCheck,
+  type SearchLimits,
+  type SearchResult,
+  type Violation,
+} from "./result.js";
 import { Search } from "./search.js";
 import { Setup } from "./setup.js";
 import { shortest } from "./shortest.js";
@@ -75,12 +81,8 @@ export interface ExploreOptions {
 }
 
 /** How far an exploration is. */
-export interface ExploreProgress {
+export interface ExploreProgress extends Counts {
   readonly phase: "learning" | "searching" | "shortening";
-  readonly states: number;
-  readonly steps: number;
-  readonly ends: number;
-  readonly depth: number;
   readonly milliseconds: number;
 }
 
@@ -507,12 +509,9 @@ class Exploration {
     });
   }
 
-  #tell(
-    phase: ExploreProgress["phase"],
-    { states, steps, ends, depth }: Omit<ExploreProgress, "phase" | "milliseconds">,
-  ): boolean {
+  #tell(phase: ExploreProgress["phase"], { states, steps, ends, depth, frontier }: Counts): boolean {
     const milliseconds = performance.now() - this.#began;
-    return this.#progress?.({ phase, states, steps, ends, depth, milliseconds }) ?? false;
+    return this.#progress?.({ phase, states, steps, ends, depth, frontier, milliseconds }) ?? false;
   }
 
   /** Shortens a violation and runs it in the core. */

@@ -22,7 +22,13 @@ import { Kind, type Automata } from "./automata.js";
 import { endingOf } from "./ending.js";
 import { Footprints } from "./footprints.js";
 import { type Finding } from "./ghosts.js";
-import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "./result.js";
+import {
+  type Counts,
+  type FinalCheck,
+  type SearchLimits,
+  type SearchResult,
+  type Violation,
+} from "./result.js";
 import { Path, Position, forcedActor } from "./search.js";
 import { countOf } from "./strategies/random.js";
 
@@ -34,12 +40,7 @@ export interface ReducedOptions {
   /** True for sites that only read. */
   readonly isLoad: (site: number) => boolean;
   /** Called now and then; returns true to stop. */
-  readonly progress?: (report: {
-    readonly states: number;
-    readonly steps: number;
-    readonly ends: number;
-    readonly depth: number;
-  }) => boolean;
+  readonly progress?: (counts: Counts) => boolean;
 }
 
 /** Explores with reductions. Throws `Reclassified` as `Search.run` does. */

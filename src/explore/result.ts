@@ -29,6 +29,16 @@ export type FinalCheck = (state: Int32Array) => {
   readonly finding: Finding | null;
 };
 
+/** How far a search is. */
+export interface Counts {
+  readonly states: number;
+  readonly steps: number;
+  readonly ends: number;
+  readonly depth: number;
+  /** Of depth-first searches: states on the paths being followed with moves that are not tried yet. */
+  readonly frontier?: number | undefined;
+}
+
 /** A finding about a state, and the moves that show it. */
 export interface Inspected extends Finding {
   readonly then: readonly Move[];

@@ -198,12 +198,18 @@ export class Search {
   cycles = 0;
   deepest = 0;
   depth = 0;
+  #open: (() => number) | null = null;
 
   constructor(automata: Automata, options: SearchOptions, describe: (address: number) => string) {
     this.#automata = automata;
     this.#options = options;
     this.#describe = describe;
     this.#crew = options.crew ?? alone(options.limits);
+  }
+
+  /** States on the path with moves not tried yet: counted when it is asked for. */
+  get frontier(): number {
+    return this.#open?.() ?? 0;
   }
 
   /** Searches from a start state. Throws `Reclassified` if what was learned turns out to be void. */
@@ -272,10 +278,15 @@ export class Search {
       const only = forcedAt[row]!;
       return actorAt[row]! >= n || (only >= 0 && actorAt[row]! > only);
     };
+    const countOpen = (rows: number): number => {
+      let open = 0;
+      for (let row = 0; row < rows; row++) if (!isOver(row)) open++;
+      return open;
+    };
+    this.#open = () => countOpen(depth + 1);
     /** Gives away what is not tried yet near the start. The state at `depth` itself stays here. */
     const share = (depth: number): void => {
-      let open = 0;
-      for (let row = 0; row < depth; row++) if (!isOver(row)) open++;
+      const open = countOpen(depth);
       if (open === 0) return;
       let top = 0;
       for (let left = (open + 1) >> 1; ; top++) if (!isOver(top) && --left === 0) break;

@@ -16,6 +16,8 @@ export interface ShortestResult {
   readonly switches: number;
   readonly nodes: number;
   readonly steps: number;
+  /** Steps of the longest execution that was followed. */
+  readonly deepest: number;
   /** True if more switches would lead to no other state. */
   readonly everything: boolean;
   /** False if the limit of nodes or of time ended it. */
@@ -54,7 +56,7 @@ export function shortest(
     const finding = list === 0 ? -1 : position.tell(list);
     if (finding >= 0) {
       const violation = { kind: "violation", ...automata.ghosts.findings[finding]!, schedule: [] } as const;
-      return { violation, switches: 0, nodes: 0, steps: 0, everything: false, complete: true };
+      return { violation, switches: 0, nodes: 0, steps: 0, deepest: 0, everything: false, complete: true };
     }
   }
   const width = position.state.length;
@@ -95,6 +97,7 @@ export function shortest(
     (options.name === "" || name === options.name) && !(options.except?.has(name) ?? false);
   const deadline = performance.now() + (options.maxTime ?? Infinity);
   let steps = 0;
+  let deepest = 0;
   /** More switches than are allowed would have led further. */
   let cut = false;
   const result = (
@@ -102,7 +105,7 @@ export function shortest(
     switches: number,
     complete = true,
     everything = false,
-  ): ShortestResult => ({ violation, switches, nodes: parent.length, steps, everything, complete });
+  ): ShortestResult => ({ violation, switches, nodes: parent.length, steps, deepest, everything, complete });
   let best: Violation | null = null;
   add(position.state, -1, -1, 0);
   seen.add(position.low ^ mixLow(-1, -1), position.high ^ mixHigh(-1, -1));
@@ -111,6 +114,7 @@ export function shortest(
   for (let switches = 0; switches <= options.maxSwitches; switches++) {
     const next: number[][] = [];
     for (let row = 0; row < layer.length; row++) {
+      deepest = Math.max(deepest, row);
       for (const node of layer[row] ?? []) {
         if (fresh[node] === 1 && !enter(node)) continue;
         const origin = vectors.slice(node * width, (node + 1) * width);

@@ -81,7 +81,7 @@ class TerminalProgress implements Progress {
     if (this.stopped || time - this.drawnAtMs < this.intervalMs) return;
     this.drawnAtMs = time;
     const columns = this.stream.columns || DEFAULT_COLUMNS;
-    const rows = this.stream.rows ?? DEFAULT_ROWS;
+    const rows = this.stream.rows || DEFAULT_ROWS;
     // The line below the last one stays free for the cursor; a terminal of one row still shows one line.
     const fitting = lines()
       .slice(0, Math.max(1, rows - 1))

@@ -102,7 +102,7 @@ export interface Repeated {
 }
 
 const PHASES: readonly ExploreProgress["phase"][] = ["learning", "searching", "shortening"];
-const PROGRESS_NUMBERS = 7;
+const PROGRESS_NUMBERS = 8;
 
 /** Shared memory for the progress of one job. */
 export function progressBuffer(): SharedArrayBuffer {
@@ -110,21 +110,17 @@ export function progressBuffer(): SharedArrayBuffer {
 }
 
 export function writeProgress(buffer: SharedArrayBuffer, report: ExploreProgress): void {
-  const { phase, states, steps, ends, depth, milliseconds } = report;
-  new Float64Array(buffer).set([1, PHASES.indexOf(phase), states, steps, ends, depth, milliseconds]);
+  const { phase, states, steps, ends, depth, frontier = NaN, milliseconds } = report;
+  const numbers = [1, PHASES.indexOf(phase), states, steps, ends, depth, frontier, milliseconds];
+  new Float64Array(buffer).set(numbers);
 }
 
 /** Null before the first report. A report under way may be seen half: it is for the eye. */
 export function readProgress(buffer: SharedArrayBuffer): ExploreProgress | null {
-  const [written, phase, states, steps, ends, depth, milliseconds] = new Float64Array(buffer) as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [written, phase, states, steps, ends, depth, frontier, milliseconds] = new Float64Array(
+    buffer,
+  ) as unknown as [number, number, number, number, number, number, number, number];
   if (written === 0) return null;
-  return { phase: PHASES[phase] ?? "searching", states, steps, ends, depth, milliseconds };
+  const open = Number.isNaN(frontier) ? undefined : frontier;
+  return { phase: PHASES[phase] ?? "searching", states, steps, ends, depth, frontier: open, milliseconds };
 }

@@ -212,13 +212,14 @@ class View {
     const running = this.#jobs.flatMap(({ scenario, options }, index) => {
       const report = this.#done.has(index) ? null : readProgress(this.buffers[index]!);
       if (report === null) return [];
-      const { phase, states, ends, depth, milliseconds } = report;
+      const { phase, states, ends, depth, frontier, milliseconds } = report;
       const seconds = Math.max(0.001, milliseconds / 1000);
       const without = options.without.length > 0 ? ` without ${options.without.join(", ")}` : "";
       return [
-        `  ${scenario} ${options.profile}${without}: ${phase}, ${formatCount(states)} states, ` +
-          `${formatRate(states / seconds)} states, ${formatRate(ends / seconds)} ends, depth ${depth}, ` +
-          formatDurationNs(milliseconds * 1e6),
+        `  ${scenario} ${options.profile}${without}: ${phase}, ${formatDurationNs(milliseconds * 1e6)}, ` +
+          `${formatCount(states)} states (${formatRate(states / seconds)}), depth ${depth}, ` +
+          (frontier === undefined ? "" : `frontier ${formatCount(frontier)}, `) +
+          `${formatRate(ends / seconds)} executions`,
       ];
     });
     return [`${this.#done.size} of ${this.#jobs.length} done`, ...running];

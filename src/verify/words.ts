@@ -75,9 +75,8 @@ export function strategyInWords({ options }: Job, verdict: Verdict): string {
       const reduced = options.reduce ? "orders of steps that commute left out, " : "";
       const all = `exhaustive: every order of the accesses to shared words, at every access, ${reduced}each state once`;
       if (verdict.verdict === "holds") return `${all}; ${formatCounted(verdict.cells, "word")} are shared`;
-      return verdict.limit === null && !options.all
-        ? `${all}, up to the first violation`
-        : `${all}, as far as it came`;
+      if (verdict.limit !== null) return `${all}, as far as it came`;
+      return options.all ? all : `${all}, up to the first violation`;
     }
     case "bounded":
       return verdict.bound === null

@@ -15,7 +15,7 @@ const { namedScenario } = (await import(
   built("verify/sources.js")
 )) as typeof import("../../src/verify/sources.js");
 
-import type { ExploreOptions, Verdict } from "../../src/explore/explore.js";
+import type { ExploreOptions, ExploreProgress, Verdict } from "../../src/explore/explore.js";
 import type { Invitation } from "../../src/explore/crew.js";
 
 const HELPERS = 2;
@@ -147,11 +147,18 @@ describe("several threads meet a limit together", () => {
     });
   });
 
-  test("when they are told to stop", () => {
+  test("when they are told to stop, with a report of how far they are", () => {
+    const searching: ExploreProgress[] = [];
     const { verdict, limit } = explore(namedScenario("two-invalidations"), {
-      progress: ({ states }) => states > 20_000,
+      progress(report) {
+        if (report.phase === "searching") searching.push(report);
+        return report.states > 20_000;
+      },
     });
     expect({ verdict, limit }).toEqual({ verdict: "inconclusive", limit: "stopped" });
+    const { depth, frontier } = searching.at(-1)!;
+    expect(frontier).toBeGreaterThan(0);
+    expect(frontier).toBeLessThanOrEqual(depth + 1);
   });
 });
 

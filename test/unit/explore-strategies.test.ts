@@ -13,6 +13,7 @@ describe("bounded", () => {
   test("is inconclusive beyond its bound, and finds nothing that is not there", () => {
     const verdict = run({ strategy: "bounded", maxSwitches: 2 });
     expect(verdict).toMatchObject({ verdict: "inconclusive", bound: 2, limit: "switches", violations: [] });
+    expect(verdict.depth).toBeGreaterThan(100);
     expect(Object.keys(run({}).outcomes)).toEqual(expect.arrayContaining(Object.keys(verdict.outcomes)));
   });
   test("one switch fewer than a violation takes is too few", () => {

@@ -76,7 +76,7 @@ export function bounded(
     states: found.nodes,
     steps: found.steps,
     ends: ends.size,
-    depth: 0,
+    depth: found.deepest,
     cycles: 0,
     bytes: found.nodes * automata.width * 4,
     bound: found.everything ? null : found.complete ? maxSwitches : Math.max(0, found.switches - 1),

@@ -8,6 +8,7 @@ import { Kind, type Automata } from "../automata.js";
 import { endingOf, type Ending } from "../ending.js";
 import { type Finding } from "../ghosts.js";
 import {
+  type Counts,
   type FinalCheck,
   type Move,
   type SearchLimits,
@@ -34,12 +35,7 @@ export interface ExecutionOptions {
   readonly describe: (address: number) => string;
   readonly random: Random;
   /** Called now and then; returns true to stop. */
-  readonly progress?: (report: {
-    readonly states: number;
-    readonly steps: number;
-    readonly ends: number;
-    readonly depth: number;
-  }) => boolean;
+  readonly progress?: (counts: Counts) => boolean;
 }
 
 /** Executions between two looks at the clock. */

@@ -5,7 +5,13 @@ import { type Crew } from "../crew.js";
 import { livenessOf, findLivelock, type Liveness } from "../liveness.js";
 import { DATA_RACE, type Races } from "../races.js";
 import { reducedSearch } from "../reduce.js";
-import { type FinalCheck, type SearchLimits, type SearchResult, type Violation } from "../result.js";
+import {
+  type Counts,
+  type FinalCheck,
+  type SearchLimits,
+  type SearchResult,
+  type Violation,
+} from "../result.js";
 import { Search } from "../search.js";
 import { together } from "../together.js";
 import { Random } from "../walk.js";
@@ -44,12 +50,7 @@ export interface StrategyContext {
   readonly races: Races | null;
   /** With whom strategy "exhaustive" searches. The others are for one thread. */
   readonly crew: Crew;
-  readonly progress: (report: {
-    readonly states: number;
-    readonly steps: number;
-    readonly ends: number;
-    readonly depth: number;
-  }) => boolean;
+  readonly progress: (counts: Counts) => boolean;
 }
 
 /** What a strategy came to. */
