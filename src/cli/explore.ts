@@ -32,6 +32,7 @@ export function addExplore(program: Command): void {
     .option("--executions <n>", "strategies pct and random: how many (default: 100000)")
     .option("--orderings <n>", "strategy pct: orderings that a violation may need (default: 3)")
     .option("--reduce", "strategy exhaustive: leave out orders of steps that commute")
+    .option("--no-match", "strategy exhaustive: go on from a state each time that it is met")
     .option("--model <name>", "memory model: sc, tso, weak (default: that of the scenario)")
     .option("--seed <n>", "start of random sequences, 0 to 4294967295 (default: 1)")
     .option("--all", "go on after the first violation, and collect one of each")

@@ -70,6 +70,8 @@ export interface ExploreOptions {
   readonly depth?: number;
   /** Strategy "exhaustive": leave out orders of steps that commute (src/explore/reduce.ts). Default false. */
   readonly reduce?: boolean;
+  /** Strategy "exhaustive", not reduced: go on from each state once. Without, `states` counts visits. Default true. */
+  readonly match?: boolean;
   /** Look for data races of the core (src/explore/races.ts). Default: of a lab build, unless the scenario names checkers. */
   readonly races?: boolean;
   /** Start of random sequences. Default 1. */
@@ -181,12 +183,16 @@ function checked(
     executions: options.executions ?? 100_000,
     depth: options.depth ?? 3,
     reduce: options.reduce ?? false,
+    match: options.match ?? true,
     races: (options.races ?? (build === "lab" && !scenario.checkers)) && model === "sc",
     model,
   };
 }
 
-function strategyOf({ strategy = "exhaustive", reduce }: ExploreOptions, model: MemoryModel): Strategy {
+function strategyOf(
+  { strategy = "exhaustive", reduce, match = true }: ExploreOptions,
+  model: MemoryModel,
+): Strategy {
   const usage = (message: string, hint: string): GuestMmuError =>
     new GuestMmuError("USAGE", { message, hint });
   if (!STRATEGIES.includes(strategy))
@@ -195,6 +201,11 @@ function strategyOf({ strategy = "exhaustive", reduce }: ExploreOptions, model: 
     throw usage(
       `Memory model ${model} is explored exhaustively and without reduction only.`,
       "Leave strategy and reduce out, or take model sc.",
+    );
+  if (!match && (strategy !== "exhaustive" || reduce || model !== "sc"))
+    throw usage(
+      "Only an exhaustive search without reduction, of model sc, can do without matching states.",
+      "Leave --no-match (match: false) out.",
     );
   if (reduce && strategy !== "exhaustive")
     throw usage(`Strategy ${strategy} has no reduction.`, "Leave reduce out, or take strategy exhaustive.");
@@ -398,7 +409,7 @@ class Exploration {
     const automata = this.#automata;
     return Crew.lead({
       limits,
-      helpers: this.#helpers,
+      helpers: this.#options.match ? this.#helpers : null,
       progress: (counts) => this.#tell("searching", counts),
       knowledge: () => ({ cells: automata.cells, touched: automata.touchedWords() }),
     });

@@ -5,6 +5,7 @@
 
 import { type Automata, Kind } from "./automata.js";
 import { Crew, ROW, Stop, limitOf, type Branch } from "./crew.js";
+import { Ends, endingOf } from "./ending.js";
 import { type Finding } from "./ghosts.js";
 import {
   type FinalCheck,
@@ -23,6 +24,8 @@ export interface SearchOptions {
   readonly final: FinalCheck;
   /** Looks at every state once; what it finds is a violation at the end of the moves that it names. */
   readonly inspect?: ((state: Int32Array) => Inspected | null) | undefined;
+  /** False: a state that was met before is gone on from once more. Only on the way to itself it ends an execution. */
+  readonly match?: boolean | undefined;
   /** This thread's part, if it is one of several. Default: it is alone. */
   readonly crew?: Crew | undefined;
 }
@@ -192,6 +195,7 @@ export class Search {
   readonly #crew: Crew;
   readonly #violations: Violation[] = [];
   readonly #outcomes = new Map<string, number>();
+  readonly #ended = new Ends();
   states = 0;
   steps = 0;
   ends = 0;
@@ -232,7 +236,7 @@ export class Search {
     const automata = this.#automata;
     const crew = this.#crew;
     const visited = crew.table;
-    const { limits, stopAtFirst } = this.#options;
+    const { limits, stopAtFirst, match = true } = this.#options;
     const n = automata.actors.length;
     const position = new Position(automata, start.state);
     const most = limits.maxDepth;
@@ -393,8 +397,9 @@ export class Search {
         position.back(t, mark);
         continue;
       }
-      if (!visited.add(position.low, position.high)) {
-        if (path.find(position.low, position.high) >= 0) this.cycles++;
+      const { low, high } = position;
+      if (match ? !visited.add(low, high) : path.find(low, high) >= 0) {
+        if (!match || path.find(low, high) >= 0) this.cycles++;
         position.back(t, mark);
       } else {
         this.states++;
@@ -413,7 +418,7 @@ export class Search {
           depth--;
           path.pop();
           position.back(takenAt[depth]!, markAt[depth]!);
-        } else if (visited.full) {
+        } else if (match ? visited.full : this.states >= limits.maxStates) {
           crew.stop(Stop.States);
           break;
         }
@@ -429,7 +434,7 @@ export class Search {
       ends: this.ends,
       depth: this.deepest,
       cycles: this.cycles,
-      bytes: visited.bytes,
+      bytes: match ? visited.bytes : 0,
     };
   }
 
@@ -440,16 +445,11 @@ export class Search {
     found: (kind: Violation["kind"], finding: Finding, moves: number) => boolean,
   ): boolean {
     this.ends++;
-    const automata = this.#automata;
-    const deadlock = deadlockIn(automata, state, this.#describe);
-    if (deadlock) return found("deadlock", deadlock, moves);
-    const { ghosts } = automata;
-    for (let k = 0; k < ghosts.count; k++) {
-      const finding = ghosts.final(k, state[automata.ghostsAt + k]!);
-      if (finding >= 0) return found("violation", ghosts.findings[finding]!, moves);
-    }
-    const { outcome, finding } = this.#options.final(state);
-    this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
-    return finding ? found("violation", finding, moves) : false;
+    const { ending, first } = this.#ended.of(state, () =>
+      endingOf(this.#automata, state, this.#options.final, this.#describe),
+    );
+    const { outcome, wrong } = ending;
+    if (first && outcome !== null) this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
+    return wrong ? found(wrong.kind, wrong, moves) : false;
   }
 }

@@ -32,6 +32,7 @@ export interface JobOptions {
   readonly depth?: number;
   /** Leave out orders of steps that commute, for `exhaustive`. */
   readonly reduce?: boolean;
+  readonly match?: boolean;
   /** Default: that of the scenario. */
   readonly model?: MemoryModel;
   readonly all?: boolean;

@@ -29,6 +29,7 @@ export interface ExploreTexts {
   readonly executions?: string;
   readonly orderings?: string;
   readonly reduce?: boolean;
+  readonly match?: boolean;
   readonly seed?: string;
   readonly all?: boolean;
 }
@@ -123,6 +124,7 @@ export function parseJobOptions(texts: ExploreTexts): Omit<JobOptions, "profile"
     executions,
     depth,
     reduce: texts.reduce,
+    match: texts.match === false ? false : undefined,
     model,
     all: texts.all,
     seed: count("--seed", texts.seed, 0, 0xffff_ffff),

@@ -73,7 +73,7 @@ export function strategyInWords({ options }: Job, verdict: Verdict): string {
   switch (verdict.strategy) {
     case "exhaustive": {
       const reduced = options.reduce ? "orders of steps that commute left out, " : "";
-      const all = `exhaustive: every order of the accesses to shared words, at every access, ${reduced}each state once`;
+      const all = `exhaustive: every order of the accesses to shared words, at every access, ${reduced}${options.match === false ? "each execution to its end" : "each state once"}`;
       if (verdict.verdict === "holds") return `${all}; ${formatCounted(verdict.cells, "word")} are shared`;
       if (verdict.limit !== null) return `${all}, as far as it came`;
       return options.all ? all : `${all}, up to the first violation`;

@@ -5,7 +5,7 @@
  */
 
 import { Kind, type Automata } from "../automata.js";
-import { endingOf, type Ending } from "../ending.js";
+import { Ends, endingOf } from "../ending.js";
 import { type Finding } from "../ghosts.js";
 import {
   type Counts,
@@ -16,7 +16,6 @@ import {
   type Violation,
 } from "../result.js";
 import { forcedActor } from "../search.js";
-import { TripleTable, mixHigh, mixLow } from "../tables.js";
 import { type Random } from "../walk.js";
 
 /** Who acts next, in one execution after the other. */
@@ -40,32 +39,6 @@ export interface ExecutionOptions {
 
 /** Executions between two looks at the clock. */
 const LOOK = 256;
-
-/** Ends that were met before: their judgement takes the machine apart, which is slow. */
-class Ends {
-  readonly #table = new TripleTable(12);
-  readonly #endings: Ending[] = [];
-
-  get size(): number {
-    return this.#endings.length;
-  }
-
-  /** The ending of a state, and whether it is met for the first time. */
-  of(state: Int32Array, judge: () => Ending): { ending: Ending; first: boolean } {
-    let low = 0;
-    let high = 0;
-    for (let i = 0; i < state.length; i++) {
-      low ^= mixLow(i, state[i]!);
-      high ^= mixHigh(i, state[i]!);
-    }
-    const known = this.#table.find(low, high, 0);
-    if (known >= 0) return { ending: this.#endings[known]!, first: false };
-    const ending = judge();
-    this.#table.add(low, high, 0);
-    this.#endings.push(ending);
-    return { ending, first: true };
-  }
-}
 
 /** Runs executions until one violates something, or all are run. Throws `Reclassified` as `Search.run` does. */
 export function runExecutions(automata: Automata, sampler: Sampler, options: ExecutionOptions): SearchResult {

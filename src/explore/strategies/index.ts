@@ -35,6 +35,8 @@ export interface StrategyOptions {
   readonly depth: number;
   /** Of `exhaustive`: leave out orders of steps that commute. */
   readonly reduce: boolean;
+  /** Of `exhaustive`: go on from each state once. */
+  readonly match: boolean;
   readonly seed: number;
 }
 
@@ -74,7 +76,7 @@ export function searchBy(
   automata: Automata,
   context: StrategyContext,
 ): StrategyResult {
-  const { strategy, maxSwitches, executions, depth, reduce, seed } = options;
+  const { strategy, maxSwitches, executions, depth, reduce, match, seed } = options;
   const { races, crew, ...rest } = context;
   races?.forget();
   switch (strategy) {
@@ -96,7 +98,7 @@ export function searchBy(
       const found = reduce
         ? { ...reducedSearch(automata, rest), cyclesSeen: true }
         : together(crew, automata, () =>
-            new Search(automata, { ...rest, crew, inspect: races?.inspect }, rest.describe).run(
+            new Search(automata, { ...rest, match, crew, inspect: races?.inspect }, rest.describe).run(
               automata.start,
             ),
           );
