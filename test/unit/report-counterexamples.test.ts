@@ -1,0 +1,103 @@
+// What the tables of real counterexamples tell: the accesses that a kernel engineer looks for, in their order, and not much else.
+import { describe, expect, test } from "vitest";
+import { type RuleName } from "../../src/core/rules.js";
+import { explore } from "../../src/explore/explore.js";
+import { type Scenario } from "../../src/explore/scenario.js";
+import { type Trace } from "../../src/explore/trace.js";
+import { raceTurns } from "../../src/report/race-lines.js";
+import { raceState, stateAt } from "../../src/report/race-state.js";
+import { SCENARIOS } from "../../src/scenarios/index.js";
+
+function counterexample(name: string, ...without: RuleName[]): Trace {
+  const scenario = SCENARIOS.find((known) => known.name === name) as Scenario;
+  return explore(scenario, { without }).violations[0]!.trace;
+}
+
+/** Lines of the table: `vcpu0: kvm.mmu_invalidate_seq = 0`. */
+function linesOf(trace: Trace): string[] {
+  return raceTurns(trace).flatMap(({ actor, lines }) =>
+    lines.map(({ text }) => `${trace.actors[actor]!.name}: ${text}`),
+  );
+}
+
+/** The wanted lines in their order, as far as they are there: others may stand between them. */
+function found(lines: readonly string[], wanted: readonly string[]): string[] {
+  let from = 0;
+  return wanted.filter((text) => {
+    const at = lines.indexOf(text, from);
+    if (at >= 0) from = at + 1;
+    return at >= 0;
+  });
+}
+
+const GUP = ["vcpu0: pte[hva 0x100000000000 4K] = pfn 3 RW- AD", "vcpu0: page[3].refcount 1 -> 2"];
+const SNAPSHOT = "vcpu0: kvm.mmu_invalidate_seq = 0";
+const COUNT = "vcpu0: kvm.mmu_invalidate_in_progress = 0";
+const OPEN = "host0: kvm.mmu_invalidate_in_progress 0 -> 1";
+const ZAPS_NOTHING = "host0: spte[gfn 0x0 512G] = none";
+const LOCKED = "vcpu0: takes kvm.mmu_lock (read)";
+const INSTALLED = "vcpu0: spte[gfn 0x10 4K] none -> pfn 3 RWX AD";
+const UNMAPS = [
+  "host0: pte[hva 0x100000000000 4K] pfn 3 RW- AD -> none",
+  "host0: host TLB flushed",
+  "host0: page[3].refcount 2 -> 1",
+  "host0: kvm.mmu_invalidate_seq 0 -> 1",
+  "host0: kvm.mmu_invalidate_in_progress 1 -> 0",
+];
+
+describe("the table of fault-vs-dontneed", () => {
+  test.each<[RuleName, string[]]>([
+    ["RetryUnderLock", [SNAPSHOT, COUNT, SNAPSHOT, ...GUP, OPEN, ZAPS_NOTHING, SNAPSHOT, LOCKED, INSTALLED]],
+    ["CountChecked", [OPEN, SNAPSHOT, ...GUP, LOCKED, SNAPSHOT, INSTALLED]],
+    ["SeqChecked", [SNAPSHOT, ...GUP, OPEN, ZAPS_NOTHING, ...UNMAPS, COUNT, LOCKED, COUNT, INSTALLED]],
+    [
+      "SnapshotBeforeGup",
+      [...GUP, OPEN, ...UNMAPS, "vcpu0: kvm.mmu_invalidate_seq = 1", LOCKED, COUNT, INSTALLED],
+    ],
+    ["LockHeldToInstall", [SNAPSHOT, ...GUP, LOCKED, COUNT, SNAPSHOT, OPEN, ZAPS_NOTHING, INSTALLED]],
+  ])("without %s", (rule, wanted) => {
+    const trace = counterexample("fault-vs-dontneed", rule);
+    const lines = linesOf(trace);
+    expect(found(lines, wanted)).toEqual(wanted);
+    expect(lines.at(-1)).toBe(INSTALLED);
+    expect(lines.filter((line) => /zone\.|\.pool\.|stats|bytes filled|handed out/.test(line))).toEqual([]);
+    expect(lines.length).toBeLessThan(trace.accesses.length / 10);
+    // The page's panel follows: the leaf is there at the end.
+    const row = (name: string) => raceState(trace).find((known) => known.name === name)!;
+    expect(stateAt(row("gfn 0x10"), trace.accesses.length)).toBe("pfn 3 RWX AD");
+    expect(stateAt(row("page 3"), 0)).toMatch(/^1 held/);
+  });
+});
+
+test("claim-reference-vs-invalidation: snapshot, reference, the whole invalidation, put", () => {
+  const wanted = [SNAPSHOT, ...GUP, OPEN, ...UNMAPS, "vcpu0: page[3].refcount 1 -> 0: freed"];
+  expect(found(linesOf(counterexample("claim-reference-vs-invalidation")), wanted)).toEqual(wanted);
+});
+
+test("claim-map-use: the free of the page, and the store that comes after it", () => {
+  const lines = linesOf(counterexample("claim-map-use", "VcpuMapHoldsReference"));
+  const wanted = [
+    ...GUP,
+    "vcpu0: page[3].refcount 2 -> 1",
+    "host0: pte[hva 0x100000000000 4K] pfn 3 RW- AD -> none",
+    "host0: page[3].refcount 1 -> 0: freed",
+    "vcpu0: frame 3+0x0 0x0 -> 0x7",
+    "vcpu0: vcpu0 through its map stores to pfn 3+0x0",
+  ];
+  expect(found(lines, wanted)).toEqual(wanted);
+});
+
+test("pfn caches: their words have names, and the lock that orders them is told", () => {
+  const lines = linesOf(counterexample("users-cache-use-vs-dontneed", "GpcHeldWhileUsed"));
+  const wanted = [
+    "vcpu0: takes gpc[0].lock (read)",
+    "vcpu0: gpc[0].valid = 1",
+    "vcpu0: gpc0 stores to pfn 3+0x0",
+    "host0: takes gpc[0].lock (write)",
+    "host0: gpc[0].valid 1 -> 0",
+    "host0: pte[hva 0x100000000000 4K] pfn 3 RW- AD -> none",
+    "host0: page 3 is free",
+  ];
+  expect(found(lines, wanted)).toEqual(wanted);
+  expect(lines.filter((line) => line.includes("kvm+0x"))).toEqual([]);
+});
