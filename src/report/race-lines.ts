@@ -167,10 +167,14 @@ class Selection {
     return this.subjects.lastOfNamed(this.items, isFinal ? last.access.address : undefined);
   }
 
-  /** An access that only happens to be the last: an actor leaves a read section, or an event comes between two accesses. */
+  /**
+   * An access that only happens to be the last: an actor leaves a read section, an event comes between two accesses, or is
+   * told right after a word of the processor was written, such as a TLB entry.
+   */
   private isByTheWay({ access, place }: Item): boolean {
     const names = access.notes.map(({ kind }) => noteName(kind));
     if (names.some((name) => BETWEEN.has(name))) return true;
+    if (place.word === "private" && names.length > 0) return true;
     return QUIET.has(place.word) && names.every((name) => name === "ReadLeave");
   }
 
