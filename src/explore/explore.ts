@@ -484,11 +484,13 @@ class Exploration {
       if (replay.ended) break;
       const { actor, way } = move;
       if (actor >= n) {
+        const drained = world.drained(move);
         world.take(move);
-        replay.drain(actor - n, world.memory());
+        replay.drain(actor - n, drained, world.memory());
         continue;
       }
-      replay.stepUnder(actor, way % automata.ways(world.state, actor), world.view(move), () => {
+      const own = way % automata.ways(world.state, actor);
+      replay.stepUnder(actor, own, world.view(move), world.passage(move), () => {
         world.take(move);
         return world.memory();
       });

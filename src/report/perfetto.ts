@@ -9,6 +9,7 @@ import { accessInWords, noteInWords, noteName, type Reading } from "../explore/w
 import { placeOf, rolesOf } from "../explore/names.js";
 import { type Site, type Trace } from "../explore/trace.js";
 import { conflictsOf, raceTurns, siteInWords } from "./race-lines.js";
+import { isOfMemory } from "./race-subjects.js";
 import { statesTold, type StateKind, type StateRow } from "./race-state.js";
 
 /** One event of the format: the fields that it has in common, and those of its phase. */
@@ -172,7 +173,7 @@ function counters(trace: Trace): TraceEvent[] {
   const seen = new Map<string, bigint>();
   return trace.accesses.flatMap((access, index): TraceEvent[] => {
     const { name } = placeOf(trace.layout, access.address, access.size);
-    if (!COUNTERS.has(name)) return [];
+    if (!COUNTERS.has(name) || !isOfMemory(access)) return [];
     const sample = (ts: number, value: bigint): TraceEvent => {
       const common = { ph: "C", name, pid: PID, tid: 0 } as const;
       return { ...common, ts, args: { value: Number(value) } };

@@ -13,7 +13,7 @@
 import { placeOf, rolesOf, type Place } from "../explore/names.js";
 import { accessInWords, noteInWords, noteName, type NoteName, type Reading } from "../explore/words.js";
 import { type NoteEvent, type Site, type Trace, type TraceAccess } from "../explore/trace.js";
-import { Subjects, writes, type Item } from "./race-subjects.js";
+import { Subjects, isOfMemory, writes, type Item } from "./race-subjects.js";
 
 /** What a line is about: for colours. */
 export type Tone = "access" | "read" | "window" | "page" | "translation" | "guest" | "lock" | "quiet";
@@ -202,7 +202,7 @@ class Selection {
     const all = this.byAddress.get(item.access.address) ?? [];
     for (const later of all.slice(all.indexOf(item) + 1)) {
       if (later.access.actor !== item.access.actor) {
-        if (writes(later.access)) return true;
+        if (writes(later.access) && isOfMemory(later.access)) return true;
       } else if (scope(later)) return false;
     }
     return false;
@@ -223,6 +223,8 @@ class Selection {
     const { access, place } = item;
     if (access.site.kind === "wait" || access.site.kind === "choose" || this.isStory(item)) return true;
     if (!access.shared || QUIET.has(place.word) || this.isAllocator(place)) return false;
+    // What a memory model makes of an order is what the reader looks for.
+    if (access.passage !== undefined) return true;
     // A table that is cleared before use.
     if (access.site.kind === "fill" && this.subjects.isTable(place.of ?? -1)) return false;
     if (writes(access)) return !this.isLink(item);
@@ -356,6 +358,7 @@ function isSame(a: Draft, b: Draft): boolean {
 
 /** A line after which `b` says the same and more. */
 function isSaidBy(a: Draft, b: Draft): boolean {
+  if (a.access.passage !== undefined && a.note === undefined) return false;
   if (a.note === undefined && b.note === undefined && a.access.address === b.access.address) {
     // A read right before the write of the same word; or the same read again, of the same function.
     return a.read && (!b.read || (a.access.site.function === b.access.site.function && a.text === b.text));
@@ -501,7 +504,7 @@ export function conflictsOf(trace: Trace, indices: ReadonlySet<number>): Conflic
   const last = new Map<number, number>();
   const pairs: Conflict[] = [];
   trace.accesses.forEach((access, index) => {
-    if (!access.shared || access.site.kind === "choose") return;
+    if (!access.shared || access.site.kind === "choose" || !isOfMemory(access)) return;
     if (!indices.has(index)) return;
     const from = last.get(access.address);
     const before = from === undefined ? undefined : trace.accesses[from]!;

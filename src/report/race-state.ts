@@ -4,6 +4,7 @@
  */
 
 import { hex, placeOf, rolesOf, type Place } from "../explore/names.js";
+import { isOfMemory } from "./race-subjects.js";
 import { noteName, pteInWords, spteInWords } from "../explore/words.js";
 import { type NoteEvent, type Trace, type TraceAccess } from "../explore/trace.js";
 
@@ -60,6 +61,7 @@ class Fold {
 
   /** The first access to a word says what it held before all of them. */
   access(index: number, access: TraceAccess, place: Place): void {
+    if (!isOfMemory(access)) return;
     if (place.of !== undefined && (place.word === "refcount" || place.name.endsWith(".epoch"))) {
       this.page(index, access, place);
     } else if (place.word === "pte" || place.word === "spte") {

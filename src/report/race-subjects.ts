@@ -23,6 +23,11 @@ export function writes({ site, before, after }: TraceAccess): boolean {
   return site.kind === "store" || site.kind === "modify" || site.kind === "copy" || site.kind === "fill";
 }
 
+/** False for an access that is between an actor and its store buffer, or finds what memory no longer has. */
+export function isOfMemory({ passage }: TraceAccess): boolean {
+  return passage === undefined || passage === "drained";
+}
+
 /** What an entry spans and leads to. */
 interface Entry {
   readonly kind: "pte" | "spte";

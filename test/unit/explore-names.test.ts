@@ -200,6 +200,17 @@ describe("values in words", () => {
   });
 
   test.each([
+    [{ passage: "buffered" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (into the store buffer)"],
+    [{ passage: "drained" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (drained)"],
+    [{ passage: "forwarded" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (from its own store buffer)"],
+    [{ passage: "late" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (read late)"],
+    [{ passage: "late", memory: 7n }, "kvm.mmu_invalidate_in_progress 0 -> 1 (read late: memory has 7)"],
+  ] as const)("%o", (how, words) => {
+    const item = access(OPEN, { ...write, before: 0n, after: 1n });
+    expect(accessInWords({ layout: LAYOUT }, { step: 0, ...item, ...how })).toBe(words);
+  });
+
+  test.each([
     [note("SpteLeaf", 0x10n | (12n << 56n), leaf | SPTE_W), "translation gfn 0x10 -> pfn 7 RWX installed"],
     [note("SpteLeaf", 0x200n | (21n << 56n)), "translation gfn 0x200 (2M) gone"],
     [

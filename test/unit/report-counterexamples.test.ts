@@ -101,3 +101,49 @@ test("pfn caches: their words have names, and the lock that orders them is told"
   expect(found(lines, wanted)).toEqual(wanted);
   expect(lines.filter((line) => line.includes("kvm+0x"))).toEqual([]);
 });
+
+describe("under a memory model", () => {
+  test("tso: a store in its buffer is said to be there, and others do not see it", () => {
+    const lines = linesOf(counterexample("flush-vs-guest-tso", "EntryBarrier"));
+    const wanted = [
+      "vcpu0: vcpu0.mode OutsideGuest -> InGuest (into the store buffer)",
+      "vcpu0: vcpu0 enters guest mode",
+      "vcpu0: vcpu0.requests = none",
+      "host0: vcpu0.requests + TlbFlush",
+      "host0: vcpu0.mode = OutsideGuest (compare fails)",
+      "host0: page[3].refcount 1 -> 0: freed",
+      "vcpu0: frame 3+0x0 0x1 -> 0x7",
+    ];
+    expect(found(lines, wanted)).toEqual(wanted);
+  });
+
+  test("weak: a late read says so, and what memory has; a store that nobody could tell from one at once is one line", () => {
+    const lines = linesOf(counterexample("users-cache-refresh-weak", "SeqCountBarriers"));
+    const wanted = [
+      "host0: kvm.mmu_invalidate_seq 1 -> 2",
+      "host0: kvm.mn_active_invalidate_count 1 -> 0",
+      "vcpu0: kvm.mn_active_invalidate_count = 0",
+      "vcpu0: kvm.mmu_invalidate_seq = 1 (read late: memory has 2)",
+    ];
+    expect(found(lines, wanted)).toEqual(wanted);
+    expect(lines.filter((line) => line.includes("mmu_invalidate_seq 1 -> 2"))).toHaveLength(1);
+  });
+
+  test("what reaches memory late has the place of its store, and is told once", () => {
+    const { accesses } = counterexample("fault-vs-dontneed-weak", "SeqChecked");
+    const drained = accesses.flatMap(({ passage }, index) => (passage === "drained" ? [index] : []));
+    expect(drained.length).toBeGreaterThan(0);
+    for (const index of drained) {
+      const { actor, address, site, after } = accesses[index]!;
+      const store = accesses.findLastIndex(
+        (access, i) => i < index && access.address === address && access.passage === "buffered",
+      );
+      expect(accesses[store]).toMatchObject({ actor, site, after });
+      const between = accesses.slice(store + 1, index);
+      expect(between.some((access) => access.actor !== actor)).toBe(true);
+      expect(between.filter((access) => access.address === address && access.passage === "drained")).toEqual(
+        [],
+      );
+    }
+  });
+});
