@@ -495,7 +495,7 @@ class Exploration {
         return world.memory();
       });
     }
-    return replay.finish(this.#describe);
+    return replay.finish();
   }
 
   #expectSame(replayed: Replayed, { kind: found, name }: Violation): void {
@@ -561,7 +561,7 @@ class Exploration {
     );
     if (early) replay.begin();
     for (const { actor, way } of violation.schedule) if (!replay.ended) replay.step(actor, way);
-    return replay.finish(this.#describe);
+    return replay.finish();
   }
 
   /**
@@ -578,7 +578,7 @@ class Exploration {
       for (const { actor, way } of schedule.slice(0, moves)) if (!replay.ended) replay.step(actor, way);
       const over = replay.ended !== null;
       if (!over) replay.conclude("violation", DATA_RACE, says);
-      const replayed = replay.finish(this.#describe);
+      const replayed = replay.finish();
       if (!over) return replayed;
       if (moves <= schedule.length - 2) this.#expectSame(replayed, violation);
     }
@@ -598,7 +598,7 @@ class Exploration {
       if (!replay.ended) replay.step(actor, way);
     });
     if (replay.standing(automata.cells) === before) replay.conclude("livelock", name, says);
-    const replayed = replay.finish(this.#describe);
+    const replayed = replay.finish();
     this.#expectSame(replayed, violation);
     return this.#counterexample(replayed, false);
   }

@@ -6,6 +6,7 @@
 
 import { objects, type CheckedEvent, type Checker, type Ghost } from "../invariants/checker.js";
 import { GuestMmuError } from "../errors.js";
+import { deadlockInWords } from "./deadlock.js";
 import { Histories } from "./program.js";
 import { At, type RunEnd, type Suspension, type Watcher } from "./runner.js";
 import { accessEvent, eventOf, type Setup } from "./setup.js";
@@ -235,18 +236,14 @@ export class Replay implements Watcher {
   }
 
   /** Ends the execution: deadlock, or the judgement of a finished one. */
-  finish(describe: (address: number) => string): Replayed {
+  finish(): Replayed {
     this.#settleLast();
     for (const at of this.#buffered) this.#isAtOnce(at);
     let outcome: string | null = null;
     if (!this.#end) {
-      const waiting = this.#suspended.flatMap((suspension, a) =>
-        suspension && this.#asleep[a] !== 0 && !this.enabled(a)
-          ? [`${this.#setup.actors[a]!.name} waits for ${describe(suspension.address)}`]
-          : [],
-      );
+      const isWaiting = this.#suspended.some((suspension, a) => suspension && this.#isAsleep(a));
       const unfinished = this.#suspended.some((suspension, a) => suspension !== null || !this.done(a));
-      if (unfinished && waiting.length > 0) this.#stop("deadlock", "deadlock", waiting.join("; "));
+      if (unfinished && isWaiting) this.#stop("deadlock", "deadlock", this.#deadlock());
       else if (!unfinished) outcome = this.#judge();
     }
     const accesses = this.#accesses();
@@ -257,6 +254,27 @@ export class Replay implements Watcher {
       end: this.#end ?? { kind: "done", name: "", says: outcome ?? "not every actor is done" },
       outcome,
     };
+  }
+
+  #isAsleep(a: number): boolean {
+    return this.#asleep[a] !== 0 && !this.enabled(a);
+  }
+
+  #deadlock(): string {
+    const { facts, actors, explored } = this.#setup;
+    const standing = actors.map(({ name, index }, a) => ({
+      name,
+      index,
+      waitsFor: this.#isAsleep(a) ? this.#suspended[a]?.address : undefined,
+    }));
+    const past = this.#recorded.map(({ site, actor, address, notes }) => ({
+      actor,
+      address,
+      function: explored.sites[site]?.function ?? "",
+      writes: site >= 0 && isWrite(explored.sites[site]!.kind),
+      notes,
+    }));
+    return deadlockInWords(facts.layout, standing, past, (address) => this.#word(address));
   }
 
   #judge(): string | null {
@@ -457,6 +475,10 @@ function wordsOf(address: number, size: number): number[] {
   return Array.from({ length: ((address + size + 3) >>> 2) - first }, (_, i) => first + i);
 }
 
+function isWrite(kind: string): boolean {
+  return !["load", "wait", "notify"].includes(kind);
+}
+
 /** Words that two actors touched, one of them writing. */
 function sharedWords(
   recorded: readonly Recorded[],
@@ -464,7 +486,7 @@ function sharedWords(
 ): ReadonlySet<number> {
   const actors = new Map<number, { all: number; writers: number }>();
   for (const { actor, site, address, size } of recorded) {
-    const writes = site >= 0 && !["load", "wait", "notify"].includes(sites[site]!.kind);
+    const writes = site >= 0 && isWrite(sites[site]!.kind);
     for (const word of wordsOf(address, size)) {
       const seen = actors.get(word) ?? { all: 0, writers: 0 };
       seen.all |= 1 << actor;
