@@ -307,6 +307,10 @@ function toneOfNote(selection: Selection, name: NoteName | undefined, event: Not
   if (USES.has(name)) return selection.meetsAt(selection.pfnAt(event.b >> 1n)) ? "guest" : undefined;
   const about = ABOUT_PAGE[name];
   if (about !== undefined) return selection.meetsAt(about.pfn(event)) ? about.tone : undefined;
+  if (name === "TableFree")
+    return selection.subjects.isNamedFrame(Number(event.a)) ? "translation" : undefined;
+  if (name === "ReadEnter" || name === "ReadLeave")
+    return selection.subjects.areSections ? "access" : undefined;
   if (name === "LockTaken" || name === "LockDropped") return "lock";
   return LOUD[name];
 }

@@ -3,6 +3,7 @@
  * of these whether or not two actors touched them: the execution may end before the second one comes.
  */
 
+import { PTE_P, PTE_PROTNONE, SPTE_SHADOW_PRESENT } from "../core/layout.generated.js";
 import { type FrameRoles, type Place } from "../explore/names.js";
 import { noteName } from "../explore/words.js";
 import { type Trace, type TraceAccess } from "../explore/trace.js";
@@ -49,7 +50,11 @@ export function entryOf(
   const role = roles?.(place.of ?? -1);
   if (role === undefined) return undefined;
   const index = BigInt(((access.address - framesBase) & 0xfff) >> 3);
-  const values = [access.before, access.after].filter((value) => value !== 0n);
+  const isPresent = (value: bigint): boolean =>
+    role.kind === "tdp-table"
+      ? (value & SPTE_SHADOW_PRESENT) !== 0n
+      : (value & (PTE_P | PTE_PROTNONE)) !== 0n;
+  const values = [access.before, access.after].filter(isPresent);
   // Bit 7 of an entry above the last level: a page of its own, in the host's tables and in the secondary MMU's.
   const isLeaf = role.shift === PAGE_SHIFT || values.some((value) => (value & 0x80n) !== 0n);
   return {
@@ -171,6 +176,16 @@ export class Subjects {
   isLeafOfPage(item: Item): boolean {
     const entry = this.entry(item);
     return entry !== undefined && entry.isLeaf && entry.pfns.some((pfn) => this.has(pfn));
+  }
+
+  /** True for a page or a table that the objection names. */
+  isNamedFrame(pfn: number): boolean {
+    return this.named.pfns.has(pfn);
+  }
+
+  /** True if the objection is about who is in a read section. */
+  get areSections(): boolean {
+    return /\b(?:section|grace period)\b/.test(this.says);
   }
 
   /** True if the objection names the lock, or the word of this name. */

@@ -87,6 +87,22 @@ test("claim-map-use: the free of the page, and the store that comes after it", (
   expect(found(lines, wanted)).toEqual(wanted);
 });
 
+test("a freed table: who is in a read section, the unlinking and the free", () => {
+  const lines = linesOf(counterexample("walker-vs-slot-delete", "TableFreeWaitsForRcu"));
+  const wanted = [
+    "host1: rcu_read_lock",
+    "host0: spte[gfn 0x0 2M] table 66 -> frozen",
+    "host0: table pfn 66 given back",
+  ];
+  expect(found(lines, wanted)).toEqual(wanted);
+});
+
+test("a table of 512 entries that are frozen is not told entry by entry", () => {
+  const lines = linesOf(counterexample("huge-leaf-over-table", "FlushOnTableReplaced"));
+  expect(lines.length).toBeLessThan(30);
+  expect(lines).toContain("vcpu0: spte[gfn 0x200 2M] table 66 -> pfn 512 RWX AD");
+});
+
 test("pfn caches: their words have names, and the lock that orders them is told", () => {
   const lines = linesOf(counterexample("users-cache-use-vs-dontneed", "GpcHeldWhileUsed"));
   const wanted = [
