@@ -174,6 +174,8 @@ class Selection {
   private isByTheWay({ access, place }: Item): boolean {
     const names = access.notes.map(({ kind }) => noteName(kind));
     if (names.some((name) => BETWEEN.has(name))) return true;
+    // A page's free is told with its last reference.
+    if (names.includes("PageFree") && place.word === "page-flags") return true;
     if (place.word === "private" && names.length > 0) return true;
     return QUIET.has(place.word) && names.every((name) => name === "ReadLeave");
   }

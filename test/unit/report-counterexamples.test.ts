@@ -112,7 +112,7 @@ test("pfn caches: their words have names, and the lock that orders them is told"
     "host0: takes gpc[0].lock (write)",
     "host0: gpc[0].valid 1 -> 0",
     "host0: pte[hva 0x100000000000 4K] pfn 3 RW- AD -> none",
-    "host0: page 3 is free",
+    "host0: page[3].refcount 1 -> 0: freed",
   ];
   expect(found(lines, wanted)).toEqual(wanted);
   expect(lines.filter((line) => line.includes("kvm+0x"))).toEqual([]);
