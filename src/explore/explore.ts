@@ -497,16 +497,18 @@ class Exploration {
       if (replay.ended) break;
       const { actor, way } = move;
       if (actor >= n) {
+        const drained = world.drained(move);
         world.take(move);
-        replay.drain(actor - n, world.memory());
+        replay.drain(actor - n, drained, world.memory());
         continue;
       }
-      replay.stepUnder(actor, way % automata.ways(world.state, actor), world.view(move), () => {
+      const own = way % automata.ways(world.state, actor);
+      replay.stepUnder(actor, own, world.view(move), world.passage(move), () => {
         world.take(move);
         return world.memory();
       });
     }
-    return replay.finish(this.#describe);
+    return replay.finish();
   }
 
   #expectSame(replayed: Replayed, { kind: found, name }: Violation): void {
@@ -569,7 +571,7 @@ class Exploration {
     );
     if (early) replay.begin();
     for (const { actor, way } of violation.schedule) if (!replay.ended) replay.step(actor, way);
-    return replay.finish(this.#describe);
+    return replay.finish();
   }
 
   /**
@@ -586,7 +588,7 @@ class Exploration {
       for (const { actor, way } of schedule.slice(0, moves)) if (!replay.ended) replay.step(actor, way);
       const over = replay.ended !== null;
       if (!over) replay.conclude("violation", DATA_RACE, says);
-      const replayed = replay.finish(this.#describe);
+      const replayed = replay.finish();
       if (!over) return replayed;
       if (moves <= schedule.length - 2) this.#expectSame(replayed, violation);
     }
@@ -606,7 +608,7 @@ class Exploration {
       if (!replay.ended) replay.step(actor, way);
     });
     if (replay.standing(automata.cells) === before) replay.conclude("livelock", name, says);
-    const replayed = replay.finish(this.#describe);
+    const replayed = replay.finish();
     this.#expectSame(replayed, violation);
     return this.#counterexample(replayed, false);
   }

@@ -22,6 +22,7 @@ import { Kind, type Automata } from "./automata.js";
 import { type ExploredSite } from "./core.js";
 import { ROW, Stop, limitOf, type Branch } from "./crew.js";
 import { type Finding } from "./ghosts.js";
+import { type Passage } from "./trace.js";
 import { type Move, type SearchResult, type Violation } from "./result.js";
 import { STEPS_A_LOOK, alone, deadlockIn, forcedActor, type SearchOptions } from "./search.js";
 import { Fingerprints, Ints, mixHigh, mixLow } from "./tables.js";
@@ -340,6 +341,24 @@ export class ModelWorld {
       this.automata.cells[cell - 2 * this.#actors]!,
       late === null ? this.#forwarded(actor, cell) : this.state[late + 1]!,
     ]);
+  }
+
+  /** How the access that a move makes stands to memory; undefined if it is one to memory there and then. */
+  passage({ actor, way }: Move): Passage | undefined {
+    if (actor >= this.#actors) return "drained";
+    if (way >= this.automata.ways(this.state, actor) && this.#lateValue(actor) !== null) return "late";
+    const ordering = this.#ordering(actor);
+    if (ordering === Ordering.Store || ordering === Ordering.Release) return "buffered";
+    if (ordering !== Ordering.Load && ordering !== Ordering.Acquire) return undefined;
+    const cells = this.#cellsOf(this.state[actor]!);
+    return cells.some((cell) => this.#forwarded(actor, cell) !== this.state[cell]) ? "forwarded" : undefined;
+  }
+
+  /** Words of the buffered store that a drain brings to memory. Asked before it is made. */
+  drained({ actor, way }: Move): readonly number[] {
+    const entry = this.#bufferOf(actor - this.#actors) + 1 + way * ENTRY;
+    const cells = [this.state[entry]!, this.state[entry + 2]!].filter((cell) => cell >= 0);
+    return cells.map((cell) => this.automata.cells[cell - 2 * this.#actors]!);
   }
 
   /** What memory holds: every shared word and its value. */

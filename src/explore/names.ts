@@ -13,6 +13,7 @@ import {
   ACTOR_GRACE,
   ACTOR_GUEST,
   ACTOR_INTEGRITY,
+  ACTOR_MAPS,
   ACTOR_OWN_SPACE,
   ACTOR_POOL,
   ACTOR_SHIFT,
@@ -30,11 +31,16 @@ import {
   FILE_PFNS,
   GATHER_MAX,
   GATHER_PFNS,
+  GPC_COUNT,
+  GPC_SHIFT,
   GUEST_BASE,
   GUEST_SHARED_SPACE,
   HEADER_BASE,
   HISTOGRAM_SIZE,
   KVM_BASE,
+  KVM_GPCS,
+  KVM_GPC_LISTED,
+  KVM_GPC_LOCK,
   KVM_INVALIDATE_SEQ,
   KVM_MMU_LOCK,
   KVM_MN_INVALIDATE_LOCK,
@@ -63,6 +69,8 @@ import {
   STAT_COUNT,
   Stat,
   TLB_ENTRY_SHIFT,
+  VCPU_MAP_COUNT,
+  VCPU_MAP_SHIFT,
   VMA_SHIFT,
   WALK_STEPS,
   WALK_STEP_MAX,
@@ -143,6 +151,7 @@ const WORDS: Partial<Record<Structure, Readonly<Record<string, Word>>>> = {
   Vma: { start: "hex", end: "hex", flags: "vma-flags" },
   File: { inodeLock: "owner" },
   Device: { lock: "owner" },
+  PfnCache: { refreshLock: "owner" },
 };
 
 /** An rwlock is three words: sync/rwlock.ts. */
@@ -199,9 +208,21 @@ function indexIn(base: number, count: number, stride: number, address: number): 
   return index >= 0 && index < count ? index : undefined;
 }
 
+/** A gfn_to_pfn_cache: `gpc[0].valid`. Its lock goes by the name alone, as the other rwlocks do. */
+function pfnCacheAt(address: number): Place | undefined {
+  if (address === KVM_GPC_LOCK) return { name: "kvm.gpc_lock", word: "owner" };
+  if (address === KVM_GPC_LISTED) return { name: "kvm.gpcListed", word: "plain" };
+  const row = indexIn(KVM_GPCS, GPC_COUNT, 1 << GPC_SHIFT, address);
+  if (row === undefined) return undefined;
+  const base = KVM_GPCS + (row << GPC_SHIFT);
+  const name = `gpc[${row}]`;
+  return rwlockAt(`${name}.lock`, base, address) ?? fieldAt("PfnCache", name, base, address);
+}
+
 function kvmAt(address: number): Place {
   return (
     rwlockAt("kvm.mmu_lock", KVM_MMU_LOCK, address) ??
+    pfnCacheAt(address) ??
     fieldAt("RetryLine", "kvm", KVM_INVALIDATE_SEQ, address) ??
     fieldAt("ActiveLine", "kvm", KVM_MN_INVALIDATE_LOCK, address) ??
     fieldAt("RootsLine", "kvm", KVM_SLOTS_ACTIVE, address) ??
@@ -284,6 +305,7 @@ function actorPartAt(actor: string, base: number, address: number): Place {
   if (grace?.name === `${actor}.mmuReader`) return { name: `kvm.mmu_lock.reader[${actor}]`, word: "reader" };
   if (grace?.name === `${actor}.mmapReader`) return { name: `mm.mmap_lock.reader[${actor}]`, word: "reader" };
   if (grace?.name === `${actor}.rmapReader`) return { name: `mm.rmap_lock.reader[${actor}]`, word: "reader" };
+  if (grace?.name === `${actor}.gpcReader`) return { name: `gpc.lock.reader[${actor}]`, word: "reader" };
   if (grace?.name === `${actor}.invalidateReader`)
     return { name: `invalidate_lock.reader[${actor}]`, word: "reader" };
   if (grace) return grace;
@@ -304,6 +326,18 @@ function actorPartAt(actor: string, base: number, address: number): Place {
   if (table !== undefined) return { name: `${actor}.pool.table[${table}]`, word: "private" };
   const gathered = indexIn(base + GATHER_PFNS, GATHER_MAX, 4, address);
   if (gathered !== undefined) return { name: `${actor}.gather[${gathered}]`, word: "private" };
+  const map = indexIn(base + ACTOR_MAPS, VCPU_MAP_COUNT, 1 << VCPU_MAP_SHIFT, address);
+  const mapPlace =
+    map === undefined
+      ? undefined
+      : fieldAt(
+          "VcpuMap",
+          `${actor}.map[${map}]`,
+          base + ACTOR_MAPS + (map << VCPU_MAP_SHIFT),
+          address,
+          "private",
+        );
+  if (mapPlace) return mapPlace;
   for (const [structure, part, offset] of ACTOR_PARTS) {
     const place = fieldAt(structure, actor + part, base + offset, address, "private");
     if (place) return place;
@@ -419,10 +453,14 @@ function tableBase(of: bigint, index: number, shift: number): bigint {
   return ((of >> span) - BigInt(index)) << span;
 }
 
+/** log2 of what an entry of the top table spans, of four levels. */
+const TOP_SHIFT = 39;
+
 /**
  * Roles of the frames of an execution, from what it told: a leaf or link that changed gives away its table, and an entry
- * found in a frame that leads to a table gives away the table above. A frame that was two tables one after the other has
- * the role it had last.
+ * found in a frame that leads to a table gives away the table above. What nobody changed is known from above: mm.pgd is
+ * the host's top table, and a link found in a table gives away the one below. A frame that was two tables one after the
+ * other has the role it had last.
  */
 export function rolesOf(trace: Pick<Trace, "accesses" | "layout">): FrameRoles {
   const { framesBase, frameCount } = trace.layout;
@@ -463,6 +501,26 @@ export function rolesOf(trace: Pick<Trace, "accesses" | "layout">): FrameRoles {
       if (below !== undefined && isLink(below.kind, after)) {
         set(address, below.kind, below.base, below.shift + 9);
       }
+    }
+  }
+  for (const { address, after } of trace.accesses) {
+    const pfn = Number(after);
+    if (address !== MM_BASE + MM_PGD || roles.has(pfn)) continue;
+    roles.set(pfn, { kind: "host-table", shift: TOP_SHIFT, base: 0n });
+  }
+  // Downwards, in the order of the walks; before is what the first access found, whatever it wrote.
+  for (const { address, before, after } of frames) {
+    const above = roles.get((address - framesBase) >>> PAGE_SHIFT);
+    if (above === undefined || above.shift === PAGE_SHIFT) continue;
+    const index = BigInt((address - framesBase) & (PAGE_SIZE - 1)) >> 3n;
+    for (const entry of [before, after]) {
+      const pfn = Number((entry & PTE_ADDRESS) >> 12n);
+      if (roles.has(pfn) || !isLink(above.kind, entry)) continue;
+      roles.set(pfn, {
+        kind: above.kind,
+        shift: above.shift - 9,
+        base: above.base + (index << BigInt(above.shift)),
+      });
     }
   }
   return (pfn) => roles.get(pfn);

@@ -6,10 +6,11 @@
 
 import { objects, type CheckedEvent, type Checker, type Ghost } from "../invariants/checker.js";
 import { GuestMmuError } from "../errors.js";
+import { deadlockInWords } from "./deadlock.js";
 import { Histories } from "./program.js";
 import { At, type RunEnd, type Suspension, type Watcher } from "./runner.js";
 import { accessEvent, eventOf, type Setup } from "./setup.js";
-import { type NoteEvent, type TraceAccess, type TraceEnd } from "./trace.js";
+import { type NoteEvent, type Passage, type TraceAccess, type TraceEnd } from "./trace.js";
 
 /** A stretch of a schedule: one actor makes so many accesses; `ways` answers the choices met on the way, in order. */
 export interface Stretch {
@@ -37,6 +38,8 @@ interface Recorded {
   size: number;
   before: bigint;
   after: bigint;
+  passage?: Passage;
+  memory?: bigint;
   notes: NoteEvent[];
 }
 
@@ -58,6 +61,8 @@ export class Replay implements Watcher {
   /** Accesses left before the actor is to be suspended; Infinity where `#suspendAt` decides. */
   #left = Infinity;
   #made = 0;
+  /** Stores that are in a buffer: their places in what was recorded, oldest first. */
+  readonly #buffered: number[] = [];
   /** Accesses whose value afterwards is known. */
   #settled = 0;
   #end: TraceEnd | null = null;
@@ -130,43 +135,69 @@ export class Replay implements Watcher {
 
   /**
    * One step under a memory model: the actor finds `seen` in memory, which then is made `memory`, whatever it has stored.
+   * `passage`: how the access that the step begins with stands to memory.
    */
   stepUnder(
     a: number,
     way: number,
     seen: readonly (readonly [word: number, value: number])[],
+    passage: Passage | undefined,
     memory: () => Iterable<readonly [word: number, value: number]>,
   ): void {
     if (!this.#started[a]) this.#go(a, 0, Infinity);
     const { words } = this.#setup.ground.runner;
+    const held = seen[0] && BigInt(words[seen[0][0]]! >>> 0);
     for (const [word, value] of seen) words[word] = value;
+    const at = this.#recorded.length;
     this.step(a, way);
     this.#settleLast();
     this.#settled = this.#recorded.length;
     for (const [word, value] of memory()) words[word] = value;
+    const access = this.#recorded[at];
+    if (access === undefined || passage === undefined) return;
+    access.passage = passage;
+    if (passage === "late" && held !== undefined) access.memory = held;
+    if (passage === "buffered") this.#buffered.push(at);
   }
 
-  /** Stores of actor `a` reach memory. */
-  drain(a: number, memory: Iterable<readonly [word: number, value: number]>): void {
+  /** A store of actor `a`, to the words `drained`, reaches memory, which then is `memory`. */
+  drain(
+    a: number,
+    drained: readonly number[],
+    memory: Iterable<readonly [word: number, value: number]>,
+  ): void {
     this.#settleLast();
     this.#step++;
     const { words } = this.#setup.ground.runner;
-    for (const [word, value] of memory) {
-      if (words[word] === value) continue;
-      const before = BigInt(words[word]! >>> 0);
-      words[word] = value;
-      this.#recorded.push({
-        step: Math.max(0, this.#step),
-        actor: a,
-        site: DRAIN,
-        address: word * 4,
-        size: 4,
-        before,
-        after: BigInt(value >>> 0),
-        notes: [],
-      });
-    }
+    const first = this.#buffered.findIndex((at) => {
+      const { actor, address, size } = this.#recorded[at]!;
+      return actor === a && wordsOf(address, size).some((word) => drained.includes(word));
+    });
+    if (first >= 0) this.#reach(this.#buffered.splice(first, 1)[0]!);
+    for (const [word, value] of memory) words[word] = value;
     this.#settled = this.#recorded.length;
+  }
+
+  /** The store recorded at `at` reaches memory. */
+  #reach(at: number): void {
+    if (this.#isAtOnce(at)) return;
+    const store = this.#recorded[at]!;
+    const { actor, site, address, size, after } = store;
+    const before = this.#value(address, size);
+    const step = Math.max(0, this.#step);
+    this.#recorded.push({ step, actor, site, address, size, before, after, passage: "drained", notes: [] });
+  }
+
+  /** If nobody else has acted since a store, it might as well have reached memory at once: it is recorded so. */
+  #isAtOnce(at: number): boolean {
+    const store = this.#recorded[at]!;
+    const since = this.#recorded.slice(at);
+    if (!since.every(({ actor }) => actor === store.actor)) return false;
+    delete store.passage;
+    for (const access of since) {
+      if (access.address === store.address && access.passage === "forwarded") delete access.passage;
+    }
+    return true;
   }
 
   /** A stretch of a recorded schedule. False if the actor could not make all of its accesses. */
@@ -205,17 +236,14 @@ export class Replay implements Watcher {
   }
 
   /** Ends the execution: deadlock, or the judgement of a finished one. */
-  finish(describe: (address: number) => string): Replayed {
+  finish(): Replayed {
     this.#settleLast();
+    for (const at of this.#buffered) this.#isAtOnce(at);
     let outcome: string | null = null;
     if (!this.#end) {
-      const waiting = this.#suspended.flatMap((suspension, a) =>
-        suspension && this.#asleep[a] !== 0 && !this.enabled(a)
-          ? [`${this.#setup.actors[a]!.name} waits for ${describe(suspension.address)}`]
-          : [],
-      );
+      const isWaiting = this.#suspended.some((suspension, a) => suspension && this.#isAsleep(a));
       const unfinished = this.#suspended.some((suspension, a) => suspension !== null || !this.done(a));
-      if (unfinished && waiting.length > 0) this.#stop("deadlock", "deadlock", waiting.join("; "));
+      if (unfinished && isWaiting) this.#stop("deadlock", "deadlock", this.#deadlock());
       else if (!unfinished) outcome = this.#judge();
     }
     const accesses = this.#accesses();
@@ -226,6 +254,27 @@ export class Replay implements Watcher {
       end: this.#end ?? { kind: "done", name: "", says: outcome ?? "not every actor is done" },
       outcome,
     };
+  }
+
+  #isAsleep(a: number): boolean {
+    return this.#asleep[a] !== 0 && !this.enabled(a);
+  }
+
+  #deadlock(): string {
+    const { facts, actors, explored } = this.#setup;
+    const standing = actors.map(({ name, index }, a) => ({
+      name,
+      index,
+      waitsFor: this.#isAsleep(a) ? this.#suspended[a]?.address : undefined,
+    }));
+    const past = this.#recorded.map(({ site, actor, address, notes }) => ({
+      actor,
+      address,
+      function: explored.sites[site]?.function ?? "",
+      writes: site >= 0 && isWrite(explored.sites[site]!.kind),
+      notes,
+    }));
+    return deadlockInWords(facts.layout, standing, past, (address) => this.#word(address));
   }
 
   #judge(): string | null {
@@ -400,7 +449,7 @@ export class Replay implements Watcher {
     const shared = sharedWords(this.#recorded, sites);
     return this.#recorded.map(({ site, address, size, ...rest }) => ({
       ...rest,
-      site: site === DRAIN ? REACHED : (sites[site] ?? CHOICE),
+      site: sites[site] ?? CHOICE,
       address,
       size,
       shared: wordsOf(address, size).some((word) => shared.has(word)),
@@ -410,18 +459,6 @@ export class Replay implements Watcher {
 
 /** Address of one who sleeps no more: it has been notified. */
 const AWAKE = -1;
-
-const DRAIN = -2;
-
-/** A buffered store that reaches memory. */
-const REACHED = {
-  function: "store buffer",
-  file: "src/explore/memory-model.ts",
-  line: 0,
-  kind: "store",
-  atomic: true,
-  size: 4,
-} as const;
 
 const CHOICE = {
   function: "choose",
@@ -438,6 +475,10 @@ function wordsOf(address: number, size: number): number[] {
   return Array.from({ length: ((address + size + 3) >>> 2) - first }, (_, i) => first + i);
 }
 
+function isWrite(kind: string): boolean {
+  return !["load", "wait", "notify"].includes(kind);
+}
+
 /** Words that two actors touched, one of them writing. */
 function sharedWords(
   recorded: readonly Recorded[],
@@ -445,7 +486,7 @@ function sharedWords(
 ): ReadonlySet<number> {
   const actors = new Map<number, { all: number; writers: number }>();
   for (const { actor, site, address, size } of recorded) {
-    const writes = site === DRAIN || (site >= 0 && !["load", "wait", "notify"].includes(sites[site]!.kind));
+    const writes = site >= 0 && isWrite(sites[site]!.kind);
     for (const word of wordsOf(address, size)) {
       const seen = actors.get(word) ?? { all: 0, writers: 0 };
       seen.all |= 1 << actor;

@@ -34,6 +34,16 @@ export interface NoteEvent {
   readonly b: bigint;
 }
 
+/**
+ * How an access stands to memory under a model other than sequential consistency (src/explore/memory-model.ts):
+ *
+ *   buffered   a store goes into the actor's store buffer: nobody else sees it yet
+ *   drained    a buffered store reaches memory; its place is that of the store
+ *   forwarded  a load finds what the actor's own buffer has for the word, not what memory has
+ *   late       a load finds a value that the word no longer has
+ */
+export type Passage = "buffered" | "drained" | "forwarded" | "late";
+
 /** One access. */
 export interface TraceAccess {
   /** The scheduling step it belongs to: those of one step have nobody else's between them. From 0. */
@@ -49,6 +59,10 @@ export interface TraceAccess {
   readonly after: bigint;
   /** Another actor touches the word too in this execution, and one of them writes it. */
   readonly shared: boolean;
+  /** Left out where the access is one to memory there and then, as all are under sequential consistency. */
+  readonly passage?: Passage;
+  /** Of a `late` load: what memory had. */
+  readonly memory?: bigint;
   /** What the core told right after it. */
   readonly notes: readonly NoteEvent[];
 }

@@ -176,11 +176,27 @@ function written(reading: Reading, place: Place, access: TraceAccess): string {
   }
 }
 
+/** What a memory model other than sequential consistency makes of an access. */
+function passageInWords(reading: Reading, access: TraceAccess): string {
+  const { address, size, passage, memory } = access;
+  if (passage === "buffered") return " (into the store buffer)";
+  if (passage === "drained") return " (drained)";
+  if (passage === "forwarded") return " (from its own store buffer)";
+  if (passage === undefined) return "";
+  if (memory === undefined) return " (read late)";
+  const place = placeOf(reading.layout, address, size, reading.roles);
+  return ` (read late: memory has ${valueInWords(reading, place, memory)})`;
+}
+
 /**
  * An access in words: `kvm.mmu_invalidate_seq = 0` for a load, `page[3].refcount 2 -> 1` for a write, with what the values mean
- * where the word has a meaning.
+ * where the word has a meaning. Under a memory model: `vcpu0.mode OutsideGuest -> InGuest (into the store buffer)`.
  */
 export function accessInWords(reading: Reading, access: TraceAccess): string {
+  return ownWords(reading, access) + passageInWords(reading, access);
+}
+
+function ownWords(reading: Reading, access: TraceAccess): string {
   const place = placeOf(reading.layout, access.address, access.size, reading.roles);
   const { before, after, size } = access;
   switch (access.site.kind) {

@@ -1,13 +1,16 @@
 /**
  * An execution as a Chrome trace (JSON object format), for Perfetto (ui.perfetto.dev) or chrome://tracing: a track for every
- * actor with a slice for every stretch of accesses in one function, counters of the retry protocol, events as instants, and
- * arrows between accesses whose order matters. An access takes one microsecond: time is the order of accesses, nothing else.
+ * actor with a slice for every stretch of accesses in one function, a track for every page, leaf and window with a slice for
+ * each of its states, counters of the retry protocol, events as instants, and arrows between accesses whose order matters. An
+ * access takes one microsecond: time is the order of accesses, nothing else.
  */
 
 import { accessInWords, noteInWords, noteName, type Reading } from "../explore/words.js";
 import { placeOf, rolesOf } from "../explore/names.js";
 import { type Site, type Trace } from "../explore/trace.js";
 import { conflictsOf, raceTurns, siteInWords } from "./race-lines.js";
+import { isOfMemory } from "./race-subjects.js";
+import { statesTold, type StateKind, type StateRow } from "./race-state.js";
 
 /** One event of the format: the fields that it has in common, and those of its phase. */
 export interface TraceEvent {
@@ -48,7 +51,51 @@ function threadOf(actor: number): number {
   return actor + 1;
 }
 
-function metadata(trace: Trace): TraceEvent[] {
+const STATE_WORDS: Readonly<Record<StateKind, string>> = {
+  window: "invalidation of ",
+  page: "",
+  pte: "pte ",
+  spte: "spte ",
+  tlb: "",
+};
+
+/** Tracks of what has a state stand below those of the actors. */
+function trackOf(trace: Trace, row: number): number {
+  return threadOf(trace.actors.length + row);
+}
+
+/** What the race page shows beside the lanes. */
+function stateRows(trace: Trace): StateRow[] {
+  return statesTold(
+    trace,
+    raceTurns(trace).flatMap(({ lines }) => lines),
+  );
+}
+
+/** A slice for each stretch of time in which a page, a leaf or a window is in one state. */
+function states(trace: Trace, rows: readonly StateRow[]): TraceEvent[] {
+  return rows.flatMap(({ initial, changes }, row) => {
+    const moments = [[0, initial] as const, ...changes];
+    return moments.flatMap(([from, value], i): TraceEvent[] => {
+      const to = moments[i + 1]?.[0] ?? trace.accesses.length;
+      if (to <= from) return [];
+      const tid = trackOf(trace, row);
+      return [
+        {
+          ph: "X",
+          name: value === "" ? "none" : value,
+          cat: "state",
+          pid: PID,
+          tid,
+          ts: from,
+          dur: to - from,
+        },
+      ];
+    });
+  });
+}
+
+function metadata(trace: Trace, rows: readonly StateRow[]): TraceEvent[] {
   const meta = (name: string, tid: number, args: Record<string, string | number>): TraceEvent => ({
     ph: "M",
     name,
@@ -62,6 +109,10 @@ function metadata(trace: Trace): TraceEvent[] {
     ...trace.actors.flatMap(({ name }, actor) => [
       meta("thread_name", threadOf(actor), { name }),
       meta("thread_sort_index", threadOf(actor), { sort_index: actor }),
+    ]),
+    ...rows.flatMap(({ kind, name }, row) => [
+      meta("thread_name", trackOf(trace, row), { name: STATE_WORDS[kind] + name }),
+      meta("thread_sort_index", trackOf(trace, row), { sort_index: trace.actors.length + row }),
     ]),
   ];
 }
@@ -122,7 +173,7 @@ function counters(trace: Trace): TraceEvent[] {
   const seen = new Map<string, bigint>();
   return trace.accesses.flatMap((access, index): TraceEvent[] => {
     const { name } = placeOf(trace.layout, access.address, access.size);
-    if (!COUNTERS.has(name)) return [];
+    if (!COUNTERS.has(name) || !isOfMemory(access)) return [];
     const sample = (ts: number, value: bigint): TraceEvent => {
       const common = { ph: "C", name, pid: PID, tid: 0 } as const;
       return { ...common, ts, args: { value: Number(value) } };
@@ -162,8 +213,10 @@ function verdict(trace: Trace): TraceEvent[] {
 /** The execution as a plain object, to be written as JSON. */
 export function perfettoTrace(trace: Trace): PerfettoTrace {
   const reading: Reading = { layout: trace.layout, roles: rolesOf(trace) };
+  const rows = stateRows(trace);
   const timed = [
     ...slices(trace, reading),
+    ...states(trace, rows),
     ...instants(trace, reading),
     ...counters(trace),
     ...flows(trace),
@@ -172,7 +225,7 @@ export function perfettoTrace(trace: Trace): PerfettoTrace {
   // Stable: a function's slice stays before those of its accesses.
   timed.sort((a, b) => a.ts - b.ts);
   return {
-    traceEvents: [...metadata(trace), ...timed],
+    traceEvents: [...metadata(trace, rows), ...timed],
     displayTimeUnit: "ns",
     otherData: {
       scenario: trace.scenario,

@@ -10,7 +10,7 @@ import { type Trace } from "../explore/trace.js";
 import { escape } from "./html.js";
 import { conflictsOf, glue, raceTurns, siteInWords, type RaceLine, type Turn } from "./race-lines.js";
 import { SCRIPT, STYLE } from "./race-page.js";
-import { raceState, stateAt, type StateKind, type StateRow } from "./race-state.js";
+import { stateAt, statesTold, type StateKind, type StateRow } from "./race-state.js";
 import { END_TITLES, raceTable } from "./race-table.js";
 
 /** Appearance of a race page. */
@@ -220,7 +220,7 @@ function facts(trace: Trace): string {
 export function raceHtml(trace: Trace, options: RaceHtmlOptions = {}): string {
   const turns = raceTurns(trace, options.verbose ?? false);
   const lines = turns.flatMap((turn) => turn.lines);
-  const state = statesThatChange(raceState(trace), lines);
+  const state = statesTold(trace, lines);
   const reading = { layout: trace.layout, roles: rolesOf(trace) };
   const lineOf = new Map<number, number>();
   lines.forEach(({ index }, k) => lineOf.set(index, lineOf.get(index) ?? k));
@@ -280,19 +280,4 @@ ${stateTables(state, lines.at(-1)?.index ?? 0)}
 </body>
 </html>
 `;
-}
-
-/** Pages that nothing happens to, and that no entry names, would only be noise beside the others. */
-function statesThatChange(rows: readonly StateRow[], lines: readonly RaceLine[]): StateRow[] {
-  const named = new Set(
-    lines.flatMap(({ text }) =>
-      [...text.matchAll(/(?:page\[|page |pfn )(\d+)/g)].map(([, pfn]) => `page ${pfn}`),
-    ),
-  );
-  const said = (row: StateRow): boolean =>
-    row.kind === "page"
-      ? named.has(row.name)
-      : row.changes.length > 0 && lines.some(({ text }) => text.includes(row.name.replace(/^tlb\d+ /, "")));
-  const chosen = rows.filter((row) => said(row) || row.kind === "window");
-  return chosen.length > 0 ? chosen : [...rows];
 }

@@ -2,14 +2,18 @@
  * Which accesses of an execution matter, and what is to be said of each: the lines that a race table and a race page show.
  *
  * What matters is an order: two actors at one word, one of them writing. Of the reads of a word those count that come last
- * before another's write, function by function, and those that come first after one. Beside them stand the events that concern
- * pages, translations, windows and flushes, as far as they are about the pages that the actors meet at. Locks that only one
- * actor takes, allocation, statistics and the upper levels of tables are left out.
+ * before another's write, function by function, and those that come first after one. An execution ends with the objection,
+ * often before the second actor comes to a word. Therefore some accesses are told whoever else makes one: those of a vCPU to
+ * the words of the retry protocol, those to leaves that map the pages it is about (race-subjects.ts), to the counts of these,
+ * the last ones to what the objection names, and the very last of all. Beside them stand the events that concern pages,
+ * translations, windows and flushes, as far as they are about these pages. Locks that only one actor takes, allocation,
+ * statistics and the upper levels of tables are left out.
  */
 
 import { placeOf, rolesOf, type Place } from "../explore/names.js";
 import { accessInWords, noteInWords, noteName, type NoteName, type Reading } from "../explore/words.js";
 import { type NoteEvent, type Site, type Trace, type TraceAccess } from "../explore/trace.js";
+import { Subjects, isOfMemory, writes, type Item } from "./race-subjects.js";
 
 /** What a line is about: for colours. */
 export type Tone = "access" | "read" | "window" | "page" | "translation" | "guest" | "lock" | "quiet";
@@ -53,14 +57,10 @@ export function glue(text: string): string {
     .replace(/ ([=+-]) /g, " $1\u00a0");
 }
 
-/** True for an access after which the word may have another value. */
-export function writes({ site, before, after }: TraceAccess): boolean {
-  if (site.kind === "compare") return before !== after;
-  return site.kind === "store" || site.kind === "modify" || site.kind === "copy" || site.kind === "fill";
-}
-
 /** Reads of these repeat without end; of interest only where another's write is met, or just missed. */
 const POLLED: ReadonlySet<Place["word"]> = new Set(["mode", "requests"]);
+/** What a page fault takes its snapshot of, and compares: told of every vCPU, and every write. */
+const RETRY: ReadonlySet<string> = new Set(["kvm.mmu_invalidate_seq", "kvm.mmu_invalidate_in_progress"]);
 const QUIET: ReadonlySet<Place["word"]> = new Set(["statistic", "private", "epoch", "reader", "owner"]);
 
 /** Events that are told whatever they are about. */
@@ -119,12 +119,6 @@ const BETWEEN: ReadonlySet<NoteName | undefined> = new Set([
 
 const USES: ReadonlySet<NoteName | undefined> = new Set(["GuestUse", "DmaUse", "HostUse"]);
 
-interface Item {
-  readonly index: number;
-  readonly access: TraceAccess;
-  readonly place: Place;
-}
-
 /** What one line is made of, before locks and merging. */
 interface Draft extends RaceLine {
   /** Name of the event it tells of; undefined for an access. */
@@ -139,7 +133,7 @@ class Selection {
   readonly reading: Reading;
   readonly items: readonly Item[];
   private readonly trace: Trace;
-  private readonly pages = new Set<number>();
+  readonly subjects: Subjects;
   /** Items of each word, by address. */
   private readonly byAddress = new Map<number, Item[]>();
 
@@ -157,24 +151,48 @@ class Selection {
       if (known === undefined) this.byAddress.set(item.access.address, [item]);
       else known.push(item);
     }
-    this.findPages();
-  }
-
-  /** Pages at which actors meet: their count or their data, or an entry that maps them, is a word of several. */
-  private findPages(): void {
-    for (const { access, place } of this.items) {
-      if (!access.shared) continue;
-      if (place.word === "refcount" || place.word === "data") this.pages.add(place.of ?? 0);
-      if (place.word !== "pte" && place.word !== "spte") continue;
-      if (this.reading.roles?.(place.of ?? 0)?.shift !== 12) continue;
-      for (const entry of [access.before, access.after]) {
-        if (entry !== 0n) this.pages.add(Number((entry >> 12n) & 0xffffffffn));
-      }
-    }
+    this.subjects = new Subjects(trace, this.items, this.reading.roles);
   }
 
   meetsAt(pfn: bigint): boolean {
-    return this.pages.size === 0 || this.pages.has(Number(pfn));
+    return this.subjects.has(Number(pfn));
+  }
+
+  /** Words of the objection, and what its last access is: told whatever they are. */
+  lastOnes(): Item[] {
+    const { kind } = this.trace.end;
+    if (kind === "done" || kind === "livelock") return [];
+    const last = this.items.at(-1);
+    const isFinal = last !== undefined && kind !== "deadlock" && !this.isByTheWay(last);
+    return this.subjects.lastOfNamed(this.items, isFinal ? last.access.address : undefined);
+  }
+
+  /**
+   * An access that only happens to be the last: an actor leaves a read section, an event comes between two accesses, or is
+   * told right after a word of the processor was written, such as a TLB entry.
+   */
+  private isByTheWay({ access, place }: Item): boolean {
+    const names = access.notes.map(({ kind }) => noteName(kind));
+    if (names.some((name) => BETWEEN.has(name))) return true;
+    // A page's free is told with its last reference.
+    if (names.includes("PageFree") && place.word === "page-flags") return true;
+    if (place.word === "private" && names.length > 0) return true;
+    return QUIET.has(place.word) && names.every((name) => name === "ReadLeave");
+  }
+
+  /** An access that is told whether or not another actor touches the word: see the head of this file. */
+  isStory(item: Item): boolean {
+    const { access, place } = item;
+    if (access.site.kind === "choose") return false;
+    if (RETRY.has(place.name)) return writes(access) || this.trace.actors[access.actor]?.kind === "vcpu";
+    if (place.word === "refcount") return writes(access) && this.meetsAt(BigInt(place.of ?? 0));
+    // A walk reads the secondary MMU's leaves at every turn: of interest where another writes them.
+    if (place.word === "spte" && !writes(access)) return false;
+    return this.subjects.isLeafOfPage(item);
+  }
+
+  nameOf(address: bigint): string {
+    return placeOf(this.reading.layout, Number(address), 4, this.reading.roles).name;
   }
 
   pfnAt(address: bigint): bigint {
@@ -186,7 +204,7 @@ class Selection {
     const all = this.byAddress.get(item.access.address) ?? [];
     for (const later of all.slice(all.indexOf(item) + 1)) {
       if (later.access.actor !== item.access.actor) {
-        if (writes(later.access)) return true;
+        if (writes(later.access) && isOfMemory(later.access)) return true;
       } else if (scope(later)) return false;
     }
     return false;
@@ -205,8 +223,12 @@ class Selection {
   /** An access that belongs to an order between actors. */
   conflicts(item: Item): boolean {
     const { access, place } = item;
-    if (access.site.kind === "wait" || access.site.kind === "choose") return true;
+    if (access.site.kind === "wait" || access.site.kind === "choose" || this.isStory(item)) return true;
     if (!access.shared || QUIET.has(place.word) || this.isAllocator(place)) return false;
+    // What a memory model makes of an order is what the reader looks for.
+    if (access.passage !== undefined) return true;
+    // A table that is cleared before use.
+    if (access.site.kind === "fill" && this.subjects.isTable(place.of ?? -1)) return false;
     if (writes(access)) return !this.isLink(item);
     if (this.isLink(item) || access.site.kind === "notify") return false;
     if (POLLED.has(place.word)) {
@@ -216,15 +238,11 @@ class Selection {
     return this.met(item) || this.justMissed(item, sameFunction);
   }
 
-  /** Entries that lead to tables, not to pages. */
-  private isLink({ access, place }: Item): boolean {
-    if (place.word !== "pte" && place.word !== "spte") return false;
-    return (this.reading.roles?.(place.of ?? 0)?.shift ?? 12) !== 12 && this.leadsToTable(access);
-  }
-
-  private leadsToTable({ before, after }: TraceAccess): boolean {
-    const entry = after === 0n ? before : after;
-    return entry === 0n || (entry & 0x80n) === 0n;
+  /** A write of an entry that leads to a table, not to a page; a read that goes on to that table. */
+  private isLink(item: Item): boolean {
+    const entry = this.subjects.entry(item);
+    if (entry === undefined || entry.isLeaf) return false;
+    return writes(item.access) || entry.pfns.length > 0;
   }
 
   private isAllocator({ name }: Place): boolean {
@@ -252,6 +270,7 @@ function toneOf(place: Place, access: TraceAccess): Tone {
 /** Lines of accesses that are told for themselves, or because an event after them is about them. */
 function draftAccesses(selection: Selection): Draft[] {
   const chosen = new Set<Item>(selection.items.filter((item) => selection.conflicts(item)));
+  for (const item of selection.lastOnes()) chosen.add(item);
   const lastWrites = new Map<number, Item[]>();
   for (const item of selection.items) {
     const mine = lastWrites.get(item.access.actor) ?? [];
@@ -290,17 +309,23 @@ function toneOfNote(selection: Selection, name: NoteName | undefined, event: Not
   if (USES.has(name)) return selection.meetsAt(selection.pfnAt(event.b >> 1n)) ? "guest" : undefined;
   const about = ABOUT_PAGE[name];
   if (about !== undefined) return selection.meetsAt(about.pfn(event)) ? about.tone : undefined;
+  if (name === "TableFree")
+    return selection.subjects.isNamedFrame(Number(event.a)) ? "translation" : undefined;
+  if (name === "ReadEnter" || name === "ReadLeave")
+    return selection.subjects.areSections ? "access" : undefined;
   if (name === "LockTaken" || name === "LockDropped") return "lock";
   return LOUD[name];
 }
 
 function draftNotes(selection: Selection, trace: Trace): Draft[] {
   const contested = contestedLocks(trace);
+  const isTold = (lock: bigint): boolean =>
+    contested.has(lock) || selection.subjects.isCalled(selection.nameOf(lock));
   return selection.items.flatMap(({ index, access }) =>
     access.notes.flatMap((event): Draft[] => {
       const name = noteName(event.kind);
       const tone = toneOfNote(selection, name, event);
-      if (tone === undefined || (tone === "lock" && !contested.has(event.a))) return [];
+      if (tone === undefined || (tone === "lock" && !isTold(event.a))) return [];
       const site = BETWEEN.has(name) ? undefined : access.site;
       const line = { index, step: access.step, actor: access.actor, site, depth: 0, tone };
       const text = noteInWords(selection.reading, event);
@@ -339,10 +364,13 @@ function isSame(a: Draft, b: Draft): boolean {
 
 /** A line after which `b` says the same and more. */
 function isSaidBy(a: Draft, b: Draft): boolean {
+  if (a.access.passage !== undefined && a.note === undefined) return false;
   if (a.note === undefined && b.note === undefined && a.access.address === b.access.address) {
     // A read right before the write of the same word; or the same read again, of the same function.
     return a.read && (!b.read || (a.access.site.function === b.access.site.function && a.text === b.text));
   }
+  // The range is two words, and an event for each.
+  if (a.note === "Range") return b.note === "Range";
   if (b.note === "TlbFlush") return a.note === undefined && a.text.endsWith(".requests - TlbFlush");
   if (b.note === "GuestEnter" || b.note === "GuestExit")
     return a.note === undefined && a.text.includes(".mode ");
@@ -482,7 +510,7 @@ export function conflictsOf(trace: Trace, indices: ReadonlySet<number>): Conflic
   const last = new Map<number, number>();
   const pairs: Conflict[] = [];
   trace.accesses.forEach((access, index) => {
-    if (!access.shared || access.site.kind === "choose") return;
+    if (!access.shared || access.site.kind === "choose" || !isOfMemory(access)) return;
     if (!indices.has(index)) return;
     const from = last.get(access.address);
     const before = from === undefined ? undefined : trace.accesses[from]!;

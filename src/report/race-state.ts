@@ -4,6 +4,7 @@
  */
 
 import { hex, placeOf, rolesOf, type Place } from "../explore/names.js";
+import { isOfMemory } from "./race-subjects.js";
 import { noteName, pteInWords, spteInWords } from "../explore/words.js";
 import { type NoteEvent, type Trace, type TraceAccess } from "../explore/trace.js";
 
@@ -60,6 +61,7 @@ class Fold {
 
   /** The first access to a word says what it held before all of them. */
   access(index: number, access: TraceAccess, place: Place): void {
+    if (!isOfMemory(access)) return;
     if (place.of !== undefined && (place.word === "refcount" || place.name.endsWith(".epoch"))) {
       this.page(index, access, place);
     } else if (place.word === "pte" || place.word === "spte") {
@@ -161,4 +163,25 @@ export function raceState(trace: Trace): StateRow[] {
 /** State of a row after the access `index`. */
 export function stateAt(row: StateRow, index: number): string {
   return row.changes.findLast(([at]) => at <= index)?.[1] ?? row.initial;
+}
+
+/**
+ * The rows that lines of an execution are about: windows, the pages and leaves that they name. A page that nothing happens to
+ * and that no line names would only be noise beside the others. All rows if the lines name none.
+ */
+export function statesTold(trace: Trace, lines: readonly { readonly text: string }[]): StateRow[] {
+  const rows = raceState(trace);
+  const named = new Set(
+    lines.flatMap(({ text }) =>
+      [...text.matchAll(/(?:page\[|page |pfn )(\d+)/g)].map(([, pfn]) => `page ${pfn}`),
+    ),
+  );
+  const isTold = ({ kind, name }: StateRow): boolean => {
+    if (kind === "window") return true;
+    if (kind === "page") return named.has(name);
+    const address = name.replace(/^tlb\d+ /, "");
+    return lines.some(({ text }) => text.includes(address));
+  };
+  const told = rows.filter(isTold);
+  return told.length > 0 ? told : rows;
 }

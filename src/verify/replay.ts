@@ -3,7 +3,6 @@
 import { checkersOf } from "../invariants/index.js";
 import { GuestMmuError } from "../errors.js";
 import { exploredModule, type ExploredBuild } from "../explore/core.js";
-import { nameOf } from "../explore/names.js";
 import { Replay } from "../explore/replay.js";
 import { type Scenario } from "../explore/scenario.js";
 import { Setup } from "../explore/setup.js";
@@ -58,9 +57,7 @@ export function repeatToken(scenario: Scenario, token: TokenContent, repeat: str
       "the schedule stops here: a data race or a livelock, as the verdict said",
     );
   }
-  const { accesses, stretches, end, outcome } = replay.finish((address) =>
-    nameOf(setup.facts.layout, address, 4),
-  );
+  const { accesses, stretches, end, outcome } = replay.finish();
   const trace: Trace = {
     scenario: scenario.name,
     profile,

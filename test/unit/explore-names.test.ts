@@ -32,6 +32,12 @@ describe("names of addresses", () => {
     [layout.KVM_SLOTS_ARCH_LOCK, "kvm.slots_arch_lock"],
     [layout.KVM_CURRENT_ROOT, "kvm.currentRoot"],
     [layout.KVM_BASE + 1000, "kvm+0x3e8"],
+    [layout.KVM_GPC_LOCK, "kvm.gpc_lock"],
+    [layout.KVM_GPC_LISTED, "kvm.gpcListed"],
+    [layout.KVM_GPCS, "gpc[0].lock"],
+    [layout.KVM_GPCS + 4, "gpc[0].lock.waiters"],
+    [layout.KVM_GPCS + layout.GPC_VALID, "gpc[0].valid"],
+    [layout.KVM_GPCS + (1 << layout.GPC_SHIFT) + layout.GPC_REFRESH_LOCK, "gpc[1].refreshLock"],
     [layout.GUEST_FRAME_CURSOR, "guest.frameCursor"],
     [layout.GUEST_SHARED_SPACE, "guest.space.cr3"],
     [layout.MM_BASE + layout.MM_MMAP_LOCK, "mm.mmap_lock"],
@@ -52,6 +58,8 @@ describe("names of addresses", () => {
     [HOST0 + layout.GRACE_MMAP_READER, "mm.mmap_lock.reader[host0]"],
     [HOST0 + layout.GRACE_RMAP_READER, "mm.rmap_lock.reader[host0]"],
     [VCPU1 + layout.GRACE_INVALIDATE_READER, "invalidate_lock.reader[vcpu1]"],
+    [VCPU1 + layout.GRACE_GPC_READER, "gpc.lock.reader[vcpu1]"],
+    [VCPU1 + layout.ACTOR_MAPS + layout.VCPU_MAP_ADDRESS, "vcpu1.map[0].address"],
     [VCPU1 + layout.CPU_CR3, "vcpu1.cpu.cr3"],
     [VCPU1 + layout.CPU_CR3 + 4, "vcpu1.cpu.cr3+0x4"],
     [VCPU1 + layout.ACTOR_STATS + 8 * layout.Stat.Faults, "vcpu1.stats.Faults"],
@@ -120,6 +128,23 @@ describe("names of addresses", () => {
   });
 });
 
+test("tables that nobody changes are found from mm.pgd down", () => {
+  const frame = (pfn: number, at: number): number => LAYOUT.framesBase + pfn * 4096 + at;
+  const entry = (at: number, value: bigint) => access(at, { size: 8, before: value });
+  const walk = [
+    access(layout.MM_BASE + layout.MM_PGD, { before: 20n }),
+    entry(frame(20, 0x100), 0x15067n),
+    entry(frame(21, 0), 0x16067n),
+    entry(frame(22, 8), 0x17067n),
+    entry(frame(23, 0x10), 0x3067n),
+  ];
+  const of = rolesOf(traceOf(walk));
+  expect(nameOf(LAYOUT, frame(23, 0x10), 8, of)).toBe("pte[hva 0x100000202000 4K]");
+  expect(of(3)).toBeUndefined();
+  // A large page is no table.
+  expect(rolesOf(traceOf([...walk.slice(0, 3), entry(frame(22, 8), 0x170e7n)]))(23)).toBeUndefined();
+});
+
 describe("values in words", () => {
   const { SPTE_R, SPTE_W, SPTE_X, SPTE_D, SPTE_PS, SPTE_SHADOW_PRESENT, SPTE_FROZEN } = layout;
   const leaf = (7n << 12n) | SPTE_R | SPTE_X | SPTE_SHADOW_PRESENT;
@@ -172,6 +197,17 @@ describe("values in words", () => {
     [access(OPEN, { ...write, before: 1n, after: 1n }), "kvm.mmu_invalidate_in_progress = 1, unchanged"],
   ])("access %#", (item, words) => {
     expect(accessInWords({ layout: LAYOUT }, { step: 0, ...item })).toBe(words);
+  });
+
+  test.each([
+    [{ passage: "buffered" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (into the store buffer)"],
+    [{ passage: "drained" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (drained)"],
+    [{ passage: "forwarded" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (from its own store buffer)"],
+    [{ passage: "late" }, "kvm.mmu_invalidate_in_progress 0 -> 1 (read late)"],
+    [{ passage: "late", memory: 7n }, "kvm.mmu_invalidate_in_progress 0 -> 1 (read late: memory has 7)"],
+  ] as const)("%o", (how, words) => {
+    const item = access(OPEN, { ...write, before: 0n, after: 1n });
+    expect(accessInWords({ layout: LAYOUT }, { step: 0, ...item, ...how })).toBe(words);
   });
 
   test.each([

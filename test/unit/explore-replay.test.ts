@@ -17,8 +17,6 @@ import { type ProfileName } from "../../src/core/profiles.js";
 import { CHECKERS } from "../../src/invariants/index.js";
 import { faultVsDontneed } from "../../src/scenarios/fault-vs-dontneed.js";
 
-const name = (address: number): string => address.toString(16);
-
 function setUp(scenario: Scenario, profile: ProfileName, without: readonly RuleName[] = []): Setup {
   return new Setup(scenario, { profile, without, build: "lab" });
 }
@@ -67,13 +65,13 @@ function inCore(setup: Setup, automata: Automata, moves: readonly Move[]): Repla
   replay.begin();
   for (const { actor, way } of moves) replay.step(actor, way);
   const cells = automata.cells.map((word) => setup.ground.runner.words[word]!);
-  return { ...replay.finish(name), cells };
+  return { ...replay.finish(), cells };
 }
 
 function again(setup: Setup, { stretches }: Pick<Replayed, "stretches">): Replayed {
   const replay = new Replay(setup, []);
   for (const stretch of stretches) expect(replay.stretch(stretch)).toBe(true);
-  return replay.finish(name);
+  return replay.finish();
 }
 
 const essence = ({ accesses }: Replayed) =>
@@ -137,7 +135,7 @@ describe("counterexamples", () => {
     const { stretches } = parseToken(violation!.token);
     const replay = new Replay(setUp(faultVsDontneed as Scenario, "v6.13", without), CHECKERS);
     for (const stretch of stretches) replay.stretch(stretch);
-    const { end, accesses } = replay.finish(name);
+    const { end, accesses } = replay.finish();
     expect(end).toMatchObject({ kind: violation!.kind, name: violation!.name, says: violation!.says });
     expect(accesses.length).toBe(violation!.trace.accesses.length);
   });

@@ -81,10 +81,10 @@ describe("the race page", () => {
     const shades = [
       ...raceHtml(sampleTrace()).matchAll(/class="shade (\w+)" style="grid-area:(\d+)\/1\/(\d+)/g),
     ];
-    // Row 8 is the first line after the switch, row 17 the return of start, row 21 the end.
+    // Row 13 is the first line after the switch, row 21 the return of start, row 27 the end.
     expect(shades.map(([, kind, from, to]) => [kind, Number(from), Number(to)])).toEqual([
-      ["start", 8, 16],
-      ["open", 16, 21],
+      ["start", 13, 21],
+      ["open", 21, 27],
     ]);
   });
 

@@ -108,6 +108,25 @@ describe("the Perfetto trace", () => {
     }
   });
 
+  test("a track for each row of the race page's state, whose slices follow it without a gap", () => {
+    const trace = sampleTrace();
+    const { traceEvents } = perfettoTrace(trace);
+    const track = (name: string): TraceEvent[] => {
+      const { tid } = traceEvents.find(({ ph, args }) => ph === "M" && args?.["name"] === name)!;
+      return traceEvents.filter((event) => event.ph === "X" && event.tid === tid);
+    };
+    expect(track("spte gfn 0x10").map(({ name }) => name)).toEqual(["none", "pfn 3 RWX AD"]);
+    expect(track("pte hva 0x7f0000010000").map(({ name }) => name)).toEqual(["pfn 3 RW- AD", "none"]);
+    const page = track("page 3");
+    expect(page.at(-1)!.name).toBe("free, epoch 1");
+    let now = 0;
+    for (const { ts, dur } of page) {
+      expect(ts).toBe(now);
+      now = ts + dur!;
+    }
+    expect(now).toBe(trace.accesses.length);
+  });
+
   test("counters follow the retry protocol", () => {
     const values = (name: string): unknown[] =>
       perfettoTrace(sampleTrace())
