@@ -5,6 +5,11 @@ import { SMALL_MACHINE, scenario } from "../explore/scenario.js";
 import { back, GPA, LARGE, PAGE, warm } from "./ground.js";
 
 const NEIGHBOUR = GPA + PAGE;
+/** A processor that may forget what it cached, and has paging-structure caches. */
+const FORGETFUL = {
+  tlbMode: "architectural",
+  tlb: { ...SMALL_MACHINE.tlb, structureEntries: 8 },
+} as const;
 const HVA = 0x1000_0020_0000n;
 
 /** The walker is in the tables of a root that is taken apart. */
@@ -15,7 +20,7 @@ export const hardwareWalkVsSlotDelete = scenario("hardware-walk-vs-slot-delete",
     "reload its root, waits until it has left guest mode, takes the root apart, and frees its tables. The walk takes no " +
     "lock and is in no RCU section: what keeps the tables is that nobody frees them while a processor may be in them.",
   holds: "The walker reads no table that is free.",
-  decides: ["Z44", "Z49"],
+  decides: ["Z41", "Z42"],
   brokenWithout: ["FlushWaitsForAck", "RequestBeforeModeCheck", "EntryChecksRequests"],
   machine: { hostThreads: 2 },
   setup(machine) {
@@ -28,6 +33,15 @@ export const hardwareWalkVsSlotDelete = scenario("hardware-walk-vs-slot-delete",
     actor("host", "host0", 1, [hostCalls(1).deleteMemslot(0)]),
     actor("hardware", "walker0", 2, [hardwareCalls(2, 0).speculate(GPA, "read")]),
   ],
+});
+
+/** The same, by a processor whose own walks may begin in the middle as well. */
+export const hardwareWalkVsSlotDeleteForgetful = scenario("hardware-walk-vs-slot-delete-forgetful", {
+  ...hardwareWalkVsSlotDelete,
+  prose:
+    `${hardwareWalkVsSlotDelete.prose} The processor may forget any entry of the TLB at any time, and has paging-structure caches ` +
+    "that the walks of the guest's own accesses may begin at: in a table of the root that is taken apart.",
+  machine: { ...hardwareWalkVsSlotDelete.machine, ...FORGETFUL },
 });
 
 /** The walker fills the TLB while the page is being dropped. */
@@ -58,11 +72,7 @@ export const hardwareWalkVsDontneedForgetful = scenario("hardware-walk-vs-dontne
   prose:
     `${hardwareWalkVsDontneed.prose} The processor may forget any entry at any time, and has paging-structure caches that the ` +
     "vCPU's own walks may begin at.",
-  machine: {
-    ...hardwareWalkVsDontneed.machine,
-    tlbMode: "architectural",
-    tlb: { ...SMALL_MACHINE.tlb, structureEntries: 8 },
-  },
+  machine: { ...hardwareWalkVsDontneed.machine, ...FORGETFUL },
 });
 
 /** The walker sets a dirty flag that a zap must not lose. */

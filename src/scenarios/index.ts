@@ -14,6 +14,7 @@ import {
   hardwareWalkVsDontneedForgetful,
   hardwareWalkVsHugeLeaf,
   hardwareWalkVsSlotDelete,
+  hardwareWalkVsSlotDeleteForgetful,
 } from "./hardware-walker.js";
 import { gupVsReuse } from "./gup-vs-reuse.js";
 import { hugeLeafOverTable } from "./huge-leaf-over-table.js";
@@ -72,6 +73,7 @@ export const SCENARIOS: readonly Scenario[] = (
     hardwareWalkVsDontneedForgetful,
     hardwareWalkVsHugeLeaf,
     hardwareWalkVsSlotDelete,
+    hardwareWalkVsSlotDeleteForgetful,
     hugeLeafOverTable,
     lookupVsSlotDelete,
     cacheRefreshWeak,

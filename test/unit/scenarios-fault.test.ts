@@ -15,6 +15,7 @@ import {
   hardwareWalkVsDontneedForgetful,
   hardwareWalkVsHugeLeaf,
   hardwareWalkVsSlotDelete,
+  hardwareWalkVsSlotDeleteForgetful,
 } from "../../src/scenarios/hardware-walker.js";
 import { hugeLeafOverTable } from "../../src/scenarios/huge-leaf-over-table.js";
 import { gupVsReuse } from "../../src/scenarios/gup-vs-reuse.js";
@@ -73,6 +74,7 @@ const HOLDING: readonly (readonly [scenario: object, outcomes: string, profiles:
     [hardwareWalkVsDontneedForgetful, "done", ["v6.13"]],
     [hardwareWalkVsHugeLeaf, "done", ["v5.3", "v6.13"]],
     [hardwareWalkVsSlotDelete, "done", ["v6.13"]],
+    [hardwareWalkVsSlotDeleteForgetful, "done", ["v6.13"]],
     [lookupVsSlotDelete, "found | mmio | retry", ALL],
     [prefetchVsDontneed, "done", ALL],
     [readVsSlotDelete, "memory, memory | memory, mmio | mmio, mmio", ["v6.13"]],
