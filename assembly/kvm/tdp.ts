@@ -183,17 +183,17 @@ function tellGone(root: u32, gfn: u64, shift: u32, spte: u64): void {
 }
 
 /**
- * handle_removed_pt: freezes every entry of an unlinked table, takes out what is below, frees it after a grace period.
+ * handle_removed_pt: freezes every entry of an unlinked table, takes out what is below, frees it after a grace period. What
+ * else is here keeps installers out already: a root is taken apart when it is obsolete, and the faults that hold mmu_lock
+ * together want leaves of one size. So nothing of this core fails without the freeze alone (Rule.RemovedTableFrozen).
  * `root` and `gfn`, from where its entries were reached, are for the checkers.
  */
 function takeOutTable(actor: usize, pfn: u32, shift: u32, root: u32, gfn: u64): void {
   const table = Map.frame(pfn);
   for (let i: usize = 0; i < PAGE_SIZE; i += 8) {
     let entry = Ops.load<u64>(table + i, Order.Relaxed);
-    if (Rules.hold(Rule.RemovedTableFrozen)) {
-      entry = freeze(actor, table + i);
-      if (LAB) tellGone(root, Tell.gfnAt(gfn, i, shift), shift, entry);
-    }
+    if (Rules.hold(Rule.RemovedTableFrozen)) entry = freeze(actor, table + i);
+    if (LAB) tellGone(root, Tell.gfnAt(gfn, i, shift), shift, entry);
     if (!Spte.present(entry)) continue;
     if (Spte.leaf(entry, shift)) leafIsGone(actor, entry);
     else takeOutTable(actor, Spte.pfn(entry), shift - 9, LAB ? root : 0, Tell.gfnAt(gfn, i, shift));

@@ -6,6 +6,7 @@
 
 import { ACTOR_FAULT, ACTOR_WALK } from "../layout/actor";
 import { CONTROL_MODE, CONTROL_MODE_WAITERS, CONTROL_REQUESTS, Request, VcpuMode } from "../layout/control";
+import { CPU_IN_GUEST } from "../layout/cpu";
 import { Fault } from "../layout/fault";
 import { Stat, Stats } from "../layout/stats";
 import { Access, Outcome, Walk } from "../layout/walk";
@@ -59,6 +60,7 @@ function enterGuest(vcpu: usize): bool {
       break;
     leaveGuestMode(vcpu);
   }
+  if (LAB) store<u32>(vcpu + CPU_IN_GUEST, 1);
   Notes.tell(Note.GuestEnter | (Map.actorIndex(vcpu) << 16), 0, 0);
   Srcu.readUnlock(vcpu);
   return true;
@@ -67,6 +69,7 @@ function enterGuest(vcpu: usize): bool {
 function leaveGuestMode(vcpu: usize): void {
   // Full: before the look at the sleepers. Pairs with announce-then-compare in waitWhileEqual.
   Ops.store<u32>(vcpu + CONTROL_MODE, VcpuMode.OutsideGuest, Order.Full);
+  if (LAB) store<u32>(vcpu + CPU_IN_GUEST, 0);
   Notes.tell(Note.GuestExit | (Map.actorIndex(vcpu) << 16), 0, 0);
   if (Ops.load<u32>(vcpu + CONTROL_MODE_WAITERS, Order.Acquire)) wakeAll(vcpu + CONTROL_MODE);
 }

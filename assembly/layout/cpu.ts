@@ -87,6 +87,10 @@ export class Cpu {
   /** Rows of the paging-structure caches, 0 without (layout/structures.ts); their bytes less one row. */
   structuresBase: u32;
   structuresMask: u32;
+  /** 1 between VM entry and VM exit; kept by the lab build only (x86/speculation.ts). */
+  inGuest: u32;
+  /** Of a block that is lent to a page walker: the vCPU whose walker it is; else 0. Lab build only. */
+  walksFor: u32;
 }
 if (ACTOR_CPU + offsetof<Cpu>() > ACTOR_STATS) ERROR("Cpu must fit its part");
 if (offsetof<Cpu>("denyImplicitRead") > 64) ERROR("what a TLB hit reads must fit one line");
@@ -137,6 +141,8 @@ export const CPU_VPIDS_SEEN: usize = ACTOR_CPU + offsetof<Cpu>("vpidsSeen");
 export const CPU_TABLES_TAG: usize = ACTOR_CPU + offsetof<Cpu>("tablesTag");
 export const CPU_STRUCTURES_BASE: usize = ACTOR_CPU + offsetof<Cpu>("structuresBase");
 export const CPU_STRUCTURES_MASK: usize = ACTOR_CPU + offsetof<Cpu>("structuresMask");
+export const CPU_IN_GUEST: usize = ACTOR_CPU + offsetof<Cpu>("inGuest");
+export const CPU_WALKS_FOR: usize = ACTOR_CPU + offsetof<Cpu>("walksFor");
 
 /** Dimensions of translation: bit 0 the guest's tables, bit 1 nested tables (EPT or AMD nested paging). */
 export enum Shape {

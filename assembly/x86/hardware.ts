@@ -4,9 +4,9 @@
 // It walks with a copy of the vCPU's registers, in the block of an actor of its own, so that the vCPU's record of its
 // last walk stays as it is. It leaves the walk cache alone: a walk that reads every entry is always allowed.
 //
-// Two things are one step of hardware, with nobody else's access between (AtomicBegin, AtomicEnd): the look at the mode
-// with the copy of the registers, and the look at the mode with the fill. A walk that began before an invalidation does
-// not fill after it (SDM vol. 3A 4.10.4.1, vol. 3C 29.4.3.1): the generation, the context and the count of single
+// Each of its accesses, and the fill, is one step of hardware with the look whether the vCPU is still in guest mode
+// (x86/speculation.ts); so is the copy of the registers. A walk that began before an invalidation neither goes on nor
+// fills after it (SDM vol. 3A 4.10.4.1, vol. 3C 29.4.3.1): the generation, the context and the count of single
 // invalidations tell.
 //
 // The words of TLBs, of walk caches and of the CPU part of an actor's block are inside of a processor: between two accesses
@@ -14,27 +14,18 @@
 // vCPU's lookup and its use of what it found one step with respect to its walker.
 
 import { ACTOR_CPU } from "../layout/actor";
-import { CONTROL_MODE, VcpuMode } from "../layout/control";
 import {
-  CPU_CONTEXT,
-  CPU_GENERATION,
-  CPU_INVALIDATIONS,
   CPU_NO_WALK_CACHE,
   CPU_STRUCTURES_BASE,
+  CPU_WALKS_FOR,
   CPU_WALK_CACHE_BASE,
   CPU_WALK_CACHE_MASK,
   Cpu,
 } from "../layout/cpu";
 import { Access } from "../layout/walk";
 import { Note, Notes } from "../note";
-import { Ops, Order } from "../sync/ops";
+import { Speculation, runsGuest } from "./speculation";
 import { enter, walkFrames } from "./translate";
-
-/** The vCPU runs in guest mode; one that is asked to leave still does, until it has left. */
-function inGuest(vcpu: usize): bool {
-  const mode = Ops.load<u32>(vcpu + CONTROL_MODE, Order.Relaxed);
-  return mode == VcpuMode.InGuest || mode == VcpuMode.ExitingGuest;
-}
 
 /** Takes the registers over; no row of a walk cache comes with them. */
 function copyRegisters(actor: usize, vcpu: usize): void {
@@ -44,15 +35,16 @@ function copyRegisters(actor: usize, vcpu: usize): void {
   store<u64>(actor + CPU_NO_WALK_CACHE, 0);
   store<u64>(actor + CPU_NO_WALK_CACHE, 0, 8);
   store<u32>(actor + CPU_STRUCTURES_BASE, 0);
+  store<u32>(actor + CPU_WALKS_FOR, <u32>vcpu);
 }
 
-/** True if nothing was invalidated since the registers were copied. */
-function isCurrent(actor: usize, vcpu: usize): bool {
-  return (
-    load<u32>(actor + CPU_GENERATION) == load<u32>(vcpu + CPU_GENERATION) &&
-    load<u64>(actor + CPU_CONTEXT) == load<u64>(vcpu + CPU_CONTEXT) &&
-    load<u32>(actor + CPU_INVALIDATIONS) == load<u32>(vcpu + CPU_INVALIDATIONS)
-  );
+/** Walks with the registers that were copied; returns whether it has filled the TLB of `vcpu`. */
+function walkAndFill(actor: usize, vcpu: usize, gva: u64, access: Access): bool {
+  const t = walkFrames(actor, gva, access, true);
+  if (t == 0 || !Speculation.begin(actor)) return false;
+  enter(vcpu, gva, t);
+  Speculation.end(actor);
+  return true;
 }
 
 /**
@@ -61,15 +53,11 @@ function isCurrent(actor: usize, vcpu: usize): bool {
  */
 export function speculate(actor: usize, vcpu: usize, gva: u64, access: Access): bool {
   Notes.tell(Note.AtomicBegin, 0, 0);
-  const runs = inGuest(vcpu);
+  const runs = runsGuest(vcpu);
   if (runs) copyRegisters(actor, vcpu);
   Notes.tell(Note.AtomicEnd, 0, 0);
   if (!runs) return false;
-  const t = walkFrames(actor, gva, access, true);
-  if (t == 0) return false;
-  Notes.tell(Note.AtomicBegin, 0, 0);
-  const fills = inGuest(vcpu) && isCurrent(actor, vcpu);
-  if (fills) enter(vcpu, gva, t);
-  Notes.tell(Note.AtomicEnd, 0, 0);
+  const fills = walkAndFill(actor, vcpu, gva, access);
+  store<u32>(actor + CPU_WALKS_FOR, 0);
   return fills;
 }

@@ -105,6 +105,7 @@ import {
   Obstacles,
   Translation,
 } from "./rights";
+import { Speculation } from "./speculation";
 import { Found, Step } from "./step";
 import {
   By,
@@ -325,7 +326,9 @@ export class NestedWalk {
         const pa = table + Mode.offset(level, gpa);
         const at = Memory.locate(policy, pa);
         if (at == 0) return missing(vcpu, pa);
+        if (!Speculation.begin(vcpu)) return 0;
         entry = Ops.load<u64>(at, Order.Relaxed);
+        Speculation.end(vcpu);
         if (record) recordStep(vcpu, pa, entry, level | WALK_STEP_NESTED);
         found = Step.find(mode, level, present, common, entry);
         if (Mode.ept(mode) && found >= Found.Table && !Step.readable(entry)) {
@@ -355,12 +358,15 @@ export class NestedWalk {
               if (log == 0) return 0;
             }
           }
+          if (!Speculation.begin(vcpu)) return 0;
           // Lost to another writer: look at the same place again. The step is recorded anew.
           if (Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry) {
+            Speculation.end(vcpu);
             if (record) store<u32>(vcpu + WALK_STEP_COUNT, load<u32>(vcpu + WALK_STEP_COUNT) - 1);
             continue;
           }
           if (Mode.ept(mode) && log) Ept.log(vcpu, log, gpa);
+          Speculation.end(vcpu);
           if (set & dirty) obstacles &= ~OBSTACLE_EPT_CLEAN;
         }
         if (leaf) return Translation.make(Step.page(level, entry, gpa), obstacles, level - 1, 0);
@@ -638,7 +644,9 @@ export class GuestWalk {
           : TableEntry.locate(policy, vcpu, pa, false, effects, true);
         if (at == 0) return 0;
         host = 0;
+        if (!Speculation.begin(vcpu)) return 0;
         entry = Ops.load<u64>(at, Order.Relaxed);
+        Speculation.end(vcpu);
         recordStep(vcpu, pa, entry, level);
         const found = Step.find(MODE_4LEVEL, level, PTE_P, common, entry);
         if (found < Found.Table) {
@@ -679,7 +687,10 @@ export class GuestWalk {
       if ((entry & set) == set) continue;
       const at = TableEntry.locate(policy, vcpu, (where >> 4) << 3, true, true, false);
       if (at == 0) return Marked.Stopped;
-      if (Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry) return Marked.Again;
+      if (!Speculation.begin(vcpu)) return Marked.Stopped;
+      const lost = Ops.cas<u64>(at, entry, entry | set, Order.Full) != entry;
+      Speculation.end(vcpu);
+      if (lost) return Marked.Again;
     }
     return Marked.Done;
   }

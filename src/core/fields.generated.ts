@@ -66,7 +66,7 @@ export const FIELDS = {
     ],
   },
   Cpu: {
-    size: 304,
+    size: 312,
     fields: [
       { name: "context", offset: 0, size: 8 },
       { name: "generation", offset: 8, size: 4 },
@@ -121,6 +121,8 @@ export const FIELDS = {
       { name: "tablesTag", offset: 288, size: 8 },
       { name: "structuresBase", offset: 296, size: 4 },
       { name: "structuresMask", offset: 300, size: 4 },
+      { name: "inGuest", offset: 304, size: 4 },
+      { name: "walksFor", offset: 308, size: 4 },
     ],
   },
   Device: {

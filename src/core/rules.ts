@@ -229,7 +229,7 @@ const TEXTS: Readonly<Record<RuleName, Text>> = {
     reason:
       "A flush requested between the last look and the entry found the vCPU outside and does not wait for it.",
     source: "vcpu_enter_guest, arch/x86/kvm/x86.c; Documentation/virt/kvm/vcpu-requests.rst",
-    zoo: ["Z47"],
+    zoo: ["Z41"],
     profiles: ALL,
   },
   FlushWaitsForAck: {

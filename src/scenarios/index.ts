@@ -7,6 +7,15 @@ import { faultVsSlotDelete } from "./fault-vs-slot-delete.js";
 import { faultsSideBySide } from "./faults-side-by-side.js";
 import { flushVsStructures } from "./architectural-tlb.js";
 import { flushVsGuest } from "./flush-vs-guest.js";
+import {
+  graceVsReader,
+  hardwareDirtyFlagVsZap,
+  hardwareWalkVsDontneed,
+  hardwareWalkVsDontneedForgetful,
+  hardwareWalkVsHugeLeaf,
+  hardwareWalkVsSlotDelete,
+  hardwareWalkVsSlotDeleteForgetful,
+} from "./hardware-walker.js";
 import { gupVsReuse } from "./gup-vs-reuse.js";
 import { hugeLeafOverTable } from "./huge-leaf-over-table.js";
 import { lookupVsSlotDelete } from "./lookup-vs-slot-delete.js";
@@ -57,7 +66,14 @@ export const SCENARIOS: readonly Scenario[] = (
     faultsSideBySide,
     flushVsGuest,
     flushVsStructures,
+    graceVsReader,
     gupVsReuse,
+    hardwareDirtyFlagVsZap,
+    hardwareWalkVsDontneed,
+    hardwareWalkVsDontneedForgetful,
+    hardwareWalkVsHugeLeaf,
+    hardwareWalkVsSlotDelete,
+    hardwareWalkVsSlotDeleteForgetful,
     hugeLeafOverTable,
     lookupVsSlotDelete,
     cacheRefreshWeak,

@@ -323,6 +323,7 @@ describe("the page walker as an actor", () => {
         },
       });
       m.view.setUint32(mode, layout.VcpuMode.InGuest, true);
+      m.view.setUint32(m.actor(0) + layout.CPU_IN_GUEST, 1, true);
       results.push(hardware["labSpeculate"]!(HARDWARE, 0, 0n, Access.Read) as number);
       const cached = m.u32("tlbProbe", 0, 0n, Access.Read) !== 0;
       expect(cached, `before access ${at}`).toBe(results.at(-1) === 1);
@@ -332,6 +333,42 @@ describe("the page walker as an actor", () => {
     expect(results[0]).toBe(1);
     expect(results.slice(1, 5)).toEqual([0, 0, 0, 0]);
     expect(results.at(-1)).toBe(1);
+  });
+
+  test.each([
+    ["the VM exit", { inGuest: 0, mode: layout.VcpuMode.OutsideGuest }],
+    [
+      "the look at the requests that comes before the VM entry",
+      { inGuest: 0, mode: layout.VcpuMode.InGuest },
+    ],
+  ])("makes no access after %s", (_name, { inGuest, mode }) => {
+    // The vCPU is taken out of guest mode after each access of the walk in turn: the walk looks at its mode, and ends.
+    const made: number[] = [];
+    for (let at = 0; at < 12; at++) {
+      const m = new KvmMachine({ build: "lab", hosts: 2 });
+      m.backed(4n);
+      m.guestStore(0n, 1n);
+      m.raw["tlbFlush"]!(0, 0, 0n);
+      const vcpu = m.actor(0);
+      let accesses = 0;
+      const hardware = labInstance(m, {
+        order: () => {
+          if (accesses++ === at) {
+            m.view.setUint32(vcpu + layout.CONTROL_MODE, mode, true);
+            m.view.setUint32(vcpu + layout.CPU_IN_GUEST, inGuest, true);
+          }
+          return undefined;
+        },
+      });
+      m.view.setUint32(vcpu + layout.CONTROL_MODE, layout.VcpuMode.InGuest, true);
+      m.view.setUint32(vcpu + layout.CPU_IN_GUEST, 1, true);
+      hardware["labSpeculate"]!(HARDWARE, 0, 0n, Access.Read);
+      made.push(accesses - at - 1);
+      m.view.setUint32(vcpu + layout.CONTROL_MODE, layout.VcpuMode.OutsideGuest, true);
+    }
+    // Looks and accesses take turns. Told before a look, that is the last; told between look and access, one step of
+    // hardware, the access is made and the next look is the last.
+    expect(made.slice(0, 10)).toEqual([0, 0, 1, 0, 1, 0, 1, 0, 1, 0]);
   });
 });
 
