@@ -12,7 +12,19 @@ export {
   type Verdict,
 } from "../explore/explore.js";
 export { lost, type Helpers, type Invitation } from "../explore/crew.js";
-export { actor, hostCalls, vcpuCalls } from "../explore/calls.js";
+export {
+  actor,
+  cacheCalls,
+  faultCalls,
+  faultOnce,
+  foundPfn,
+  graceCalls,
+  hardwareCalls,
+  hostCalls,
+  mapCalls,
+  stateCalls,
+  vcpuCalls,
+} from "../explore/calls.js";
 export { type ExploredBuild } from "../explore/core.js";
 export { type Liveness } from "../explore/liveness.js";
 export { MEMORY_MODELS, type MemoryModel } from "../explore/memory-model.js";

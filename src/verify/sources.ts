@@ -145,6 +145,7 @@ function load(file: string, shown: string): Promise<Record<string, unknown>> {
 const ENTRIES: Readonly<Record<string, string>> = {
   guestmmu: new URL("../index.js", import.meta.url).href,
   "guestmmu/explore": new URL("./index.js", import.meta.url).href,
+  "guestmmu/layout": new URL("../core/layout.generated.js", import.meta.url).href,
 };
 
 let registered = false;
@@ -177,7 +178,7 @@ async function bundled(file: string, shown: string): Promise<string> {
         answer: (found: { path: string }) => { path: string; external: true } | undefined,
       ): void;
     }) {
-      plugin.onResolve({ filter: /^guestmmu(\/explore)?$/ }, ({ path }) => ({
+      plugin.onResolve({ filter: /^guestmmu(\/(explore|layout))?$/ }, ({ path }) => ({
         path: ENTRIES[path]!,
         external: true,
       }));

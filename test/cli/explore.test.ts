@@ -273,6 +273,22 @@ describe("a user's file", () => {
   );
 
   test.each([".mjs", ".ts"])(
+    "%s: maps, pfn caches and enums are at hand, wherever the file lies",
+    async (ending) => {
+      const file = join(folder, `cache${ending}`);
+      await writeFile(file, await readFile("examples/cache-scenario.mjs", "utf8"));
+      const { code, document } = await json("explore", file);
+      expect(document.verdicts[0]).toMatchObject({
+        verdict: "holds",
+        detail: { liveness: { kind: "ends" } },
+      });
+      expect(code).toBe(0);
+      const every = await guestmmu(["explore", file, "--every-rule", "--profile", "v6.13"]);
+      expect(every.out).toMatch(/2 of 2 rules are shown to be needed/);
+    },
+  );
+
+  test.each([".mjs", ".ts"])(
     "%s outside of any package finds guestmmu/explore, and its token repeats",
     async (ending) => {
       const file = join(folder, `elsewhere${ending}`);
