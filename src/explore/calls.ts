@@ -30,7 +30,13 @@ export function actor(
   index: number,
   program: Program | readonly Call[],
 ): ScenarioActor {
-  return { kind, name, index, program: typeof program === "function" ? program : () => sequence(program) };
+  // What is neither is for the set-up to refuse, which knows the scenario.
+  return {
+    kind,
+    name,
+    index,
+    program: Array.isArray(program) ? () => sequence(program) : (program as Program),
+  };
 }
 
 function* sequence(calls: readonly Call[]): Generator<Call, void, CallResult> {

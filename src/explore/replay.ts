@@ -72,7 +72,7 @@ export class Replay implements Watcher {
     this.#checkers = checkers;
     this.#suspendAt = suspendAt;
     const { actors } = setup;
-    this.#histories = actors.map(({ program }) => new Histories(program));
+    this.#histories = actors.map(({ program, label }) => new Histories(program, label));
     this.#history = actors.map(() => 0);
     this.#suspended = actors.map(() => null);
     this.#started = actors.map(() => false);

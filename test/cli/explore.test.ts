@@ -317,6 +317,86 @@ describe("a user's file", () => {
     expect(code).toBe(1);
   });
 
+  // Each: what its specification has beside a set-up and two actors that are in order.
+  const BROKEN: readonly [string, string, RegExp][] = [
+    [
+      "a set-up that throws",
+      `setup() { throw new Error("boom"); }`,
+      /its set-up threw: boom \(.*broken-\d+\.mjs:9\)/,
+    ],
+    [
+      "a program that throws",
+      `actors: () => [actor("vcpu", "vcpu0", 0, function* () { yield vcpuCalls(0).read(0x10000n); nothing.there(); })]`,
+      /the program of vcpu0 threw: ReferenceError: nothing is not defined \(.*broken-\d+\.mjs:9\)/,
+    ],
+    [
+      "a judge that throws",
+      `judge({ results }) { return results.vcpu7[0]; }`,
+      /judge threw: TypeError: .*\.mjs:9\)/,
+    ],
+    ["a judge without an outcome", `judge: () => 3`, /broken-\d+\.mjs: Scenario x: judge returned 3\./],
+    [
+      "a rule that is not there",
+      `brokenWithout: ["SeqCheckd"]`,
+      /no rule "SeqCheckd"\.\n +Did you mean SeqChecked/,
+    ],
+    [
+      "a field that is not there",
+      `brokenwithout: []`,
+      /field "brokenwithout".*\n +Did you mean brokenWithout/,
+    ],
+    ["no set-up", `setup: undefined`, /broken-\d+\.mjs: Scenario x: setup is undefined\./],
+    [
+      "a call that is not there",
+      `actors: () => [actor("vcpu", "vcpu0", 0, [{ name: "vcpuLod", args: [0, 1n], text: "reads" }])]`,
+      /vcpu0 calls "vcpuLod", which .*\n +Did you mean vcpuLoad/,
+    ],
+    [
+      "a call with a number for a u64",
+      `actors: () => [actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(0x10000n, 3)])]`,
+      /calls vcpuStore with 3 as argument 4 \(u64\)/,
+    ],
+    [
+      "a call without all of its arguments",
+      `actors: () => [actor("vcpu", "vcpu0", 0, [{ name: "vcpuLoad", args: [0, 1n], text: "reads" }])]`,
+      /calls vcpuLoad with 2 arguments/,
+    ],
+    [
+      "a program that draws lots",
+      `actors: () => [actor("vcpu", "vcpu0", 0, function* () { if (Math.random() < 0.5) yield vcpuCalls(0).value(); })]`,
+      /may not call Math\.random/,
+    ],
+    [
+      "a program that keeps count",
+      `actors: () => [actor("vcpu", "vcpu0", 0, function* () { yield vcpuCalls(0).write(0x10000n, count++); })]`,
+      /vcpu0 is not the same each time: .*vcpuStore\(0, 65536, 8, 0\).*another time/,
+    ],
+  ];
+  test.each(BROKEN.map((row, i) => [...row, i] as const))(
+    "with %s is an error of the user that names the place",
+    async (_, field, message, i) => {
+      const file = join(folder, `broken-${i}.mjs`);
+      await writeFile(
+        file,
+        `import { actor, hostCalls, scenario, vcpuCalls } from "guestmmu/explore";
+         let count = 0n;
+         export default scenario("x", {
+           prose: "p",
+           holds: "h",
+           setup(m) { const hva = m.mm.mmap(4096n); m.memslots.add({ gpa: 0x10000n, hva, length: 4096n }); return hva; },
+           actors: (hva) => [actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(0x10000n, 3n)]),
+             actor("host", "host0", 1, [hostCalls(1).touch(hva, 4096n)])],
+           ${field},
+         });`,
+      );
+      const { code, out, err } = await guestmmu(["explore", file]);
+      expect(err).toMatch(message);
+      expect(err).not.toMatch(/^ +at |died/m);
+      expect(out).toBe("");
+      expect(code).toBe(2);
+    },
+  );
+
   test("one that does not load, and one without a scenario, are errors of the user", async () => {
     const broken = join(folder, "broken.mjs");
     await writeFile(broken, "export default = 1;");
