@@ -608,15 +608,17 @@ class Exploration {
   #counterexample(replayed: Replayed, isShortest: boolean): Counterexample {
     const { scenario, actors, facts, explored } = this.#setup;
     const { profile, without, model } = this.#options;
+    const { kind, name, says } = replayed.end;
     const token = tokenOf({
       hash: explored.hash,
+      scenarioHash: this.#setup.fingerprint(replayed.calls),
       scenario: scenario.name,
       profile,
       model,
       without,
+      kind: name === DATA_RACE ? "race" : (kind as Violation["kind"]),
       stretches: replayed.stretches,
     });
-    const { kind, name, says } = replayed.end;
     const switches = replayed.stretches.length - 1;
     const trace: Trace = {
       scenario: scenario.name,

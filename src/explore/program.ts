@@ -95,7 +95,7 @@ export class Histories {
   #compare(history: number, call: Call | null): void {
     const known = this.#next[history];
     if (known === undefined || isSame(known, call)) return;
-    const says = (one: Call | null): string => (one === null ? "nothing more" : `"${textOf(one)}"`);
+    const says = (one: Call | null): string => (one === null ? "nothing more" : `"${callInWords(one)}"`);
     throw new GuestMmuError("USAGE", {
       message:
         `${this.#label} is not the same each time: after the same ${this.#lists[history]!.length} results it does ` +
@@ -119,6 +119,7 @@ function isSame(one: Call | null, other: Call | null): boolean {
   );
 }
 
-function textOf({ name, args }: Call): string {
+/** A call as it is written: `vcpuLoad(0, 65536, 8, 1)`. */
+export function callInWords({ name, args }: Call): string {
   return `${name}(${args.join(", ")})`;
 }

@@ -1,5 +1,6 @@
 /** A scenario made ready: its machine brought to the start of the race, the explored core bound to the same memory. */
 
+import { createHash } from "node:crypto";
 import { ABI, LAB_ABI } from "../core/abi.js";
 import {
   ACTOR_FAULT,
@@ -65,6 +66,16 @@ export interface SetupOptions {
   readonly build: ExploredBuild;
 }
 
+const FINGERPRINT_DIGITS = 6;
+
+/** Data and functions as text. */
+function textOf(value: unknown): string {
+  return JSON.stringify(value, (_, one: unknown) => {
+    if (typeof one === "function") return String(one);
+    return typeof one === "bigint" ? `${one}n` : one;
+  });
+}
+
 /** Pages of a memslot whose first bytes are looked after. */
 const DATA_PAGES = 4n;
 
@@ -98,6 +109,8 @@ export class Setup {
   /** Events of the set-up: from an empty machine to the start. */
   readonly events: readonly CheckedEvent[];
   readonly #prepared: unknown;
+  /** Text of the scenario: of its functions, its specification and the programs of its actors. */
+  readonly #text: string;
   readonly #bytes: Uint8Array;
   readonly #start: Uint8Array;
   #quiet = false;
@@ -132,6 +145,7 @@ export class Setup {
     const actors = guarded(name, "actors", () => scenario.actors(this.#prepared, this.machine));
     checkActors(name, actors, host + (scenario.machine?.hostThreads ?? SMALL_MACHINE.hostThreads));
     const exports = options.build === "lab" ? { ...ABI, ...LAB_ABI } : ABI;
+    this.#text = textOf([scenario, actors]);
     this.actors = actors.map((actor) => ({
       ...actor,
       program: checkedProgram(name, actor, exports),
@@ -185,6 +199,15 @@ export class Setup {
       }
     }
     return [...words];
+  }
+
+  /**
+   * Hash of the scenario, for an execution with these `calls`: of its text, of the memory that its set-up leaves, and of the
+   * calls that its actors make. So it is another one as well if a function has changed that the scenario only uses.
+   */
+  fingerprint(calls: readonly string[]): string {
+    const hash = createHash("sha256").update(this.#text).update(this.#start);
+    return hash.update(calls.join("\n")).digest("hex").slice(0, FINGERPRINT_DIGITS);
   }
 
   /** Puts the memory of the machine back as it was at the start. */

@@ -41,7 +41,7 @@ export {
   type ScenarioActor,
   type ScenarioSpec,
 } from "../explore/scenario.js";
-export { parseToken, tokenOf, type TokenContent } from "../explore/token.js";
+export { TOKEN_KINDS, parseToken, tokenOf, type TokenContent, type TokenKind } from "../explore/token.js";
 export { type Stretch } from "../explore/replay.js";
 export {
   type AccessKind,

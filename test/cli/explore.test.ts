@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RULES } from "../../src/core/rules.js";
+import { parseToken, tokenOf, type TokenContent } from "../../src/explore/token.js";
 import { SCENARIOS } from "../../src/scenarios/index.js";
 import { guestmmu } from "./command.js";
 
@@ -92,14 +93,72 @@ describe("a scenario", () => {
     expect(again.out).toMatch(/^VIOLATED {2}\S+ {3}scenario/m);
     expect(again.out).toContain(says);
 
-    const stale = await guestmmu(["explore", "--replay", token.replace(/^g1\/[0-9a-f]+/, "g1/00000000")]);
-    expect(stale.code).toBe(2);
-    expect(stale.err).toMatch(/token is stale/);
+    // Cut off or changed in any place.
+    const parts = token.split("/");
+    const mangled = [
+      token.slice(0, -1),
+      token.slice(0, token.lastIndexOf("/")),
+      token.replace(/[a-z0-9]+\/([0-9a-f]+)$/, "a247/$1"),
+      `${token}b1000000`,
+      parts.with(5, `${parts[5]!}+${parts[5]!}`).join("/"),
+      parts.with(2, "fault-vs-split").join("/"),
+    ];
+    for (const text of mangled) {
+      const { code, out, err } = await guestmmu(["explore", "--replay", text]);
+      expect(err, text).toMatch(/token cannot be used/);
+      expect([code, out]).toEqual([2, ""]);
+    }
+  });
 
-    // One actor alone takes a different way, or none: either is told, neither passes for the violation.
-    const cut = await guestmmu(["explore", "--replay", token.replace(/\/[^/]*$/, "/b999999")]);
-    expect(cut.code).toBe(2);
-    expect(cut.err).toMatch(/does not fit scenario/);
+  test("a token that is whole, and does not fit, is refused with the reason", async () => {
+    const found = await json("explore", RACE, "--without", "RetryUnderLock");
+    const token = parseToken(found.document.verdicts[0]!.detail.violations[0]!.token);
+    const [first, ...rest] = token.stretches;
+    const cases: readonly [Partial<TokenContent>, RegExp][] = [
+      [{ hash: "00000000" }, /token is stale: it is of the module 00000000/],
+      [{ scenarioHash: "000000" }, /token is stale: scenario fault-vs-dontneed has changed/],
+      [{ kind: "deadlock" }, /does not end in the deadlock that the token is of, but in: /],
+      // What the schedule shows no longer, or not yet; what it goes on with after its end; what an actor cannot do.
+      [{ stretches: [first!] }, /token is stale|does not end in the violation/],
+      [{ stretches: [...token.stretches, { actor: 1, accesses: 3, ways: [] }] }, /token is stale/],
+      [{ stretches: [{ ...first!, accesses: 999_999 }, ...rest] }, /token is stale/],
+      [{ stretches: [{ actor: 9, accesses: 1, ways: [] }] }, /token is stale/],
+      [{ scenario: "nobodys" }, /scenario nobodys, which the package has not.\n +Give the file/],
+      [{ model: "tso" }, /memory model tso cannot be repeated/],
+    ];
+    for (const [change, message] of cases) {
+      const { code, out, err } = await guestmmu(["explore", "--replay", tokenOf({ ...token, ...change })]);
+      expect(err).toMatch(message);
+      expect([code, out]).toEqual([2, ""]);
+    }
+  });
+
+  test("what a token says itself cannot be said beside it", async () => {
+    const token = "g2/whatever";
+    for (const option of [
+      ...[
+        "--profile=v5.4",
+        "--without=5",
+        "--build=lab",
+        "--strategy=pct",
+        "--model=sc",
+        "--reduce",
+        "--all",
+      ],
+      ...[
+        "--max-states=9",
+        "--max-depth=9",
+        "--max-time=1s",
+        "--max-workers=1",
+        "--max-switches=1",
+        "--seed=1",
+      ],
+      ...["--executions=9", "--orderings=2", "--every-rule", "--random-scenarios=2", "--list"],
+    ]) {
+      const { code, err } = await guestmmu(["explore", "--replay", token, option]);
+      expect(err).toContain(`${option.split("=")[0]!} cannot be used with --replay`);
+      expect(code).toBe(2);
+    }
   });
 
   test("--json says the same to programs, 64-bit values as strings", async () => {
@@ -248,6 +307,26 @@ describe("what cannot be done is said, with exit code 2", () => {
       ["explore", RACE, "--strategy", "pct", "--max-switches", "2"],
       /--max-switches/,
     ],
+    [
+      "several numbers for one",
+      ["explore", RACE, "--max-switches", "2,3"],
+      /--max-switches takes one whole number from 0 to 1000\./,
+    ],
+    [
+      "a number out of bounds, which are readable",
+      ["explore", RACE, "--max-states", "0"],
+      /from 1 to 2.000.000.000\./,
+    ],
+    [
+      "rules of random scenarios",
+      ["explore", "--random-scenarios", "3", "--every-rule"],
+      /cannot be used together/,
+    ],
+    [
+      "a token of a version before",
+      ["explore", "--replay", "g1/d1/x/v6.13/sc/5/a1"],
+      /another version of guestmmu/,
+    ],
     ["a claim that is not there", ["claims", "C99"], /no claim "C99"/],
   ];
   test.each(cases)("%s", async (_, args, message) => {
@@ -301,6 +380,23 @@ describe("a user's file", () => {
       const again = await guestmmu(repeat!.split(" "));
       expect(again.out).toMatch(/^VIOLATED/m);
       expect(again.code).toBe(1);
+
+      // One page, or one more actor's call: the token is of the scenario as it was.
+      const text = await readFile(file, "utf8");
+      for (const [from, to] of [
+        ["madviseDontneed(hva, PAGE)", "madviseDontneed(hva, PAGE), hostCalls(1).touch(hva, PAGE)"],
+        ["munmap(hva, PAGE)", "munmap(hva, PAGE), hostCalls(2).touch(hva, PAGE)"],
+        ["const PAGE = 4096n", "const PAGE = 8192n"],
+        ["yield calls.gupFast(hva)", "yield calls.gupFast(hva + 0x1000n)"],
+      ] as const) {
+        if (!text.includes(from)) continue;
+        await writeFile(file, text.replace(from, to));
+        const stale = await guestmmu(repeat!.split(" "));
+        expect(stale.err, to).toMatch(/token is stale: scenario \S+ has changed/);
+        expect([stale.code, stale.out]).toEqual([2, ""]);
+      }
+      await writeFile(file, `\n// Nothing that it does has changed.\n${text}`);
+      expect((await guestmmu(repeat!.split(" "))).code).toBe(1);
     },
   );
 
@@ -432,7 +528,7 @@ describe("claims", () => {
     expect(out).toMatch(/^C1': /m);
     expect(out).toMatch(/^ +\S+ +v\S+ +.* violated +violated +/m);
     expect(out).toMatch(/^Counterexample for C1'$/m);
-    expect(out).toMatch(/^ +repeat +guestmmu explore --replay g1\//m);
+    expect(out).toMatch(/^ +repeat +guestmmu explore --replay g2\//m);
     expect(out).toMatch(/(\d+) of \1 verdicts are as expected/);
     expect(code).toBe(0);
   });
