@@ -60,10 +60,11 @@ export function repeatToken(scenario: Scenario, token: TokenContent, repeat: str
   const setup = new Setup(scenario, { profile, without, build });
   const replay = new Replay(setup, build === "lab" ? checkersOf(scenario) : []);
   for (const stretch of token.stretches) {
-    // Neither may a schedule be too long for the scenario, nor go on where it has ended.
-    if (replay.ended || stretch.actor >= setup.actors.length || !replay.stretch(stretch))
-      throw changed(scenario);
+    if (replay.ended) throw endsEarlier(replay.ended.says);
+    if (stretch.actor >= setup.actors.length || !replay.stretch(stretch)) throw changed(scenario);
   }
+  const total = token.stretches.reduce((sum, stretch) => sum + stretch.accesses, 0);
+  if (replay.ended && replay.made < total) throw endsEarlier(replay.ended.says);
   const unfinished = !replay.ended && setup.actors.some((_, a) => !replay.done(a));
   if (unfinished && setup.actors.some((_, a) => replay.enabled(a))) {
     // No checker tells of a data race or a livelock: their schedules stop in the middle.
@@ -75,8 +76,7 @@ export function repeatToken(scenario: Scenario, token: TokenContent, repeat: str
   );
   if (setup.fingerprint(calls) !== token.scenarioHash) throw changed(scenario);
   const kind = end.name === DATA_RACE ? "race" : end.kind;
-  const total = token.stretches.reduce((sum, stretch) => sum + stretch.accesses, 0);
-  if (kind !== token.kind || replay.made !== total) {
+  if (kind !== token.kind) {
     throw usageError(
       `The schedule does not end in the ${token.kind} that the token is of` +
         `${end.kind === "done" ? "" : `, but in: ${end.says}`}.`,
@@ -105,6 +105,13 @@ function numbered(accesses: readonly TraceAccess[]): TraceAccess[] {
     if (i === 0 || access.shared || access.actor !== accesses[i - 1]!.actor) step++;
     return { ...access, step };
   });
+}
+
+function endsEarlier(says: string): GuestMmuError {
+  return usageError(
+    `The schedule ends earlier than the token says, in: ${says}.`,
+    "The scenario has changed since, or was explored with other checkers than its own. Explore it again for a new token.",
+  );
 }
 
 function changed({ name }: Scenario): GuestMmuError {

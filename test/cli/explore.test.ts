@@ -120,7 +120,7 @@ describe("a scenario", () => {
       [{ kind: "deadlock" }, /does not end in the deadlock that the token is of, but in: /],
       // What the schedule shows no longer, or not yet; what it goes on with after its end; what an actor cannot do.
       [{ stretches: [first!] }, /token is stale|does not end in the violation/],
-      [{ stretches: [...token.stretches, { actor: 1, accesses: 3, ways: [] }] }, /token is stale/],
+      [{ stretches: [...token.stretches, { actor: 1, accesses: 3, ways: [] }] }, /ends earlier than/],
       [{ stretches: [{ ...first!, accesses: 999_999 }, ...rest] }, /token is stale/],
       [{ stretches: [{ actor: 9, accesses: 1, ways: [] }] }, /token is stale/],
       [{ scenario: "nobodys" }, /scenario nobodys, which the package has not.\n +Give the file/],
