@@ -138,7 +138,9 @@ export class Setup {
         },
       }),
     );
-    this.#prepared = guarded(name, "its set-up", () => scenario.setup(this.machine));
+    // What drives the protocol step by step is in the lab build only.
+    const place = options.build === "release" ? "its set-up (release build: no machine.lab)" : "its set-up";
+    this.#prepared = guarded(name, place, () => scenario.setup(this.machine));
     if (this.#prepared instanceof Promise)
       throw usageError(`Scenario ${name}: its set-up is asynchronous.`, "Leave `async` and `await` out.");
     this.#quiet = true;
