@@ -62,6 +62,8 @@ export interface AutomatonActor {
   /** Index of its block. */
   readonly index: number;
   readonly program: Program;
+  /** What its program is called in messages. */
+  readonly label?: string;
 }
 
 /** What the memory holds when the exploration begins, and what of it is not part of a state. */
@@ -155,7 +157,7 @@ export class Automata implements Watcher {
 
   constructor(actors: readonly AutomatonActor[], ground: Ground, ghosts: Ghosts) {
     this.actors = actors;
-    this.histories = actors.map(({ program }) => new Histories(program));
+    this.histories = actors.map(({ program, label }) => new Histories(program, label));
     this.ground = ground;
     this.ghosts = ghosts;
     const words = ground.base.length;

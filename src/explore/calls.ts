@@ -1,4 +1,8 @@
-/** Calls of the core for programs of actors: each with a text that a counterexample shows. */
+/**
+ * Calls of the core for programs of actors: each with a text that a counterexample shows. A call that is missing here can be
+ * written as `{ name, args, text }`, where `name` is an export of the core (src/core/abi.ts) and `args` are its parameters:
+ * a bigint for each u64, a number for the others.
+ */
 
 import { Access, FaultResult, FollFlag, HostStatus, MapFlag, VmaFlag } from "../core/layout.generated.js";
 import { type ScenarioActor } from "./scenario.js";
@@ -11,14 +15,28 @@ function call(name: string, text: string, ...args: (number | bigint)[]): Call {
   return { name, args, text };
 }
 
-/** An actor that makes these calls, one after the other. */
+/**
+ * One who acts.
+ *
+ * @param kind what it stands for: its column in a race table says so
+ * @param name unique in the scenario; `judge` finds its results under it
+ * @param index its block in the machine: vCPUs have 0 to `vcpus` - 1, host threads those after them. The calls that it makes
+ *   are made for the same number (`vcpuCalls(0)`, `hostCalls(1)`)
+ * @param program calls to be made one after the other, or a generator that is given the result of each call
+ */
 export function actor(
   kind: ActorKind,
   name: string,
   index: number,
   program: Program | readonly Call[],
 ): ScenarioActor {
-  return { kind, name, index, program: typeof program === "function" ? program : () => sequence(program) };
+  // What is neither is for the set-up to refuse, which knows the scenario.
+  return {
+    kind,
+    name,
+    index,
+    program: Array.isArray(program) ? () => sequence(program) : (program as Program),
+  };
 }
 
 function* sequence(calls: readonly Call[]): Generator<Call, void, CallResult> {
@@ -28,6 +46,7 @@ function* sequence(calls: readonly Call[]): Generator<Call, void, CallResult> {
 /** What vCPU `v` does: each call is a KVM_RUN of one access. */
 export function vcpuCalls(v: number) {
   return {
+    /** Reads `size` bytes; what was read is the result of `value`, made right after it. */
     read: (gpa: bigint, size = 8) => call("vcpuLoad", `reads gpa ${hex(gpa)}`, v, gpa, size, Access.Read),
     value: () => call("vcpuValue", "has read", v),
     write: (gpa: bigint, value: bigint, size = 8) =>
@@ -61,7 +80,10 @@ export function faultOnce(v: number, gpa: bigint, write = true): Program {
 
 const PROTECTION = { "r--": VmaFlag.Read, "rw-": VmaFlag.Read | VmaFlag.Write, "---": 0 } as const;
 
-/** What the host thread with block `h` does in the VMM's address space. */
+/**
+ * What the host thread with block `h` does in the VMM's address space, and to the memslots. Of a device: `pin` or `gup` its
+ * pages and `putPage` or `unpin` them, or `transfer` by a handle that `machine.direct` has given in the set-up.
+ */
 export function hostCalls(h: number) {
   return {
     madviseDontneed: (hva: bigint, length: bigint) =>
@@ -147,7 +169,7 @@ export function foundPfn(result: CallResult): number | null {
   return ((found >> 32n) & 0xffn) === BigInt(HostStatus.Ok) ? Number(found & 0xffff_ffffn) : null;
 }
 
-/** What KVM does with a page that it has mapped for vCPU `v` (kvm_vcpu_map); map 0. */
+/** What KVM does with a page that it has mapped for vCPU `v` (kvm_vcpu_map); map 0. Each returns a `KvmStatus`. */
 export function mapCalls(v: number) {
   return {
     /** `unsafe`: also a page that cannot be held (allow_unsafe_mappings). */
@@ -161,7 +183,10 @@ export function mapCalls(v: number) {
   };
 }
 
-/** What actor `a` does with pfn cache 0, 8 bytes of it. */
+/**
+ * What actor `a` does with pfn cache 0 (gfn_to_pfn_cache), 8 bytes of it; `machine.kvm.cache(gpa)` activates it in a set-up.
+ * Each returns a `KvmStatus`; `write` refreshes a cache that is not valid first.
+ */
 export function cacheCalls(a: number) {
   return {
     activate: (gpa: bigint) =>

@@ -1,11 +1,12 @@
 /** Explores a scenario: brings it to its start, chooses the search, confirms and shortens what it finds. */
 
 import { PROFILES, type ProfileName } from "../core/profiles.js";
-import { isRuleName, type RuleName } from "../core/rules.js";
+import { type RuleName } from "../core/rules.js";
 import { GuestMmuError } from "../errors.js";
 import { type Checker } from "../invariants/checker.js";
 import { checkersOf } from "../invariants/index.js";
 import { Automata, OutOfTime, Reclassified } from "./automata.js";
+import { checkOptions, defaultStrategy } from "./check-options.js";
 import { type ExploredBuild } from "./core.js";
 import { Crew, Stop, type Helpers, type Invitation, type Report } from "./crew.js";
 import { Ghosts } from "./ghosts.js";
@@ -36,6 +37,7 @@ import { together } from "./together.js";
 import { STRATEGIES, searchBy, type Strategy, type StrategyResult } from "./strategies/index.js";
 import { tokenOf } from "./token.js";
 import { type Trace } from "./trace.js";
+import { checkScenario } from "./user-code.js";
 import { warmUp } from "./walk.js";
 
 /** How a scenario is explored. What is left out has a default. */
@@ -48,11 +50,11 @@ export interface ExploreOptions {
   readonly build?: ExploredBuild;
   /** Who watches. Default: those that the scenario names, else every checker; of a release build, none. */
   readonly checkers?: readonly Checker[];
-  /** States after which the search gives up. Default 50,000,000 (about 1 GiB of memory). */
+  /** States after which the search gives up, 1 to 2e9. Default 50,000,000 (about 1 GiB of memory). */
   readonly maxStates?: number;
-  /** Steps of one execution. Default 100,000. */
+  /** Steps of one execution, 1 to 1e9. Default 100,000. */
   readonly maxDepth?: number;
-  /** Milliseconds. Default 600,000. */
+  /** Milliseconds, 1 to 3.6e9. Default 600,000. */
   readonly maxTime?: number;
   /** Stop at the first violation (default), or collect one of each. */
   readonly all?: boolean;
@@ -60,13 +62,13 @@ export interface ExploreOptions {
   readonly shorten?: boolean;
   /** What actors see of each other's stores: src/explore/memory-model.ts. Default: the scenario's, else "sc". */
   readonly model?: MemoryModel;
-  /** Which executions are looked at: src/explore/strategies. Default "exhaustive". */
+  /** Which executions are looked at: src/explore/strategies. Default "bounded" if `maxSwitches` is given, else "exhaustive". */
   readonly strategy?: Strategy;
-  /** Strategy "bounded": most changes of the running actor. Default 2. */
+  /** Strategy "bounded": most changes of the running actor, 0 to 1000. Default 2. */
   readonly maxSwitches?: number;
-  /** Strategies "pct" and "random": how many. Default 100,000. */
+  /** Strategies "pct" and "random": how many, 1 to 1e12. Default 100,000. */
   readonly executions?: number;
-  /** Strategy "pct": orderings that a violation may need. Default 3. */
+  /** Strategy "pct": orderings that a violation may need, 1 to 100. Default 3. */
   readonly depth?: number;
   /** Strategy "exhaustive": leave out orders of steps that commute (src/explore/reduce.ts). Default false. */
   readonly reduce?: boolean;
@@ -74,7 +76,7 @@ export interface ExploreOptions {
   readonly match?: boolean;
   /** Look for data races of the core (src/explore/races.ts). Default: of a lab build, unless the scenario names checkers. */
   readonly races?: boolean;
-  /** Start of random sequences. Default 1. */
+  /** Start of random sequences, 0 to 2^32 - 1. Default 1. */
   readonly seed?: number;
   /** Called now and then; returns true to stop. */
   readonly progress?: (report: ExploreProgress) => boolean;
@@ -152,6 +154,8 @@ function checked(
   options: ExploreOptions,
   scenario: Scenario,
 ): Required<Omit<ExploreOptions, "progress" | "helpers">> {
+  checkScenario(scenario);
+  checkOptions(options);
   const { profile = "v6.13", without = [], build = "lab" } = options;
   const usage = (message: string, hint: string): GuestMmuError =>
     new GuestMmuError("USAGE", { message, hint });
@@ -160,10 +164,6 @@ function checked(
       `There is no profile ${JSON.stringify(profile)}.`,
       `Use ${Object.keys(PROFILES).join(", ")}.`,
     );
-  for (const rule of without) {
-    if (!isRuleName(rule))
-      throw usage(`There is no rule ${JSON.stringify(rule)}.`, "`guestmmu rules` lists them.");
-  }
   if (build === "release" && without.length > 0)
     throw usage("The release module has its rules built in.", "Leave rules out with the lab build.");
   const model = memoryModel(options.model ?? scenario.model ?? "sc");
@@ -189,10 +189,8 @@ function checked(
   };
 }
 
-function strategyOf(
-  { strategy = "exhaustive", reduce, match = true }: ExploreOptions,
-  model: MemoryModel,
-): Strategy {
+function strategyOf(options: ExploreOptions, model: MemoryModel): Strategy {
+  const { strategy = defaultStrategy(options), reduce, match = true } = options;
   const usage = (message: string, hint: string): GuestMmuError =>
     new GuestMmuError("USAGE", { message, hint });
   if (!STRATEGIES.includes(strategy))
@@ -212,7 +210,10 @@ function strategyOf(
   return strategy;
 }
 
-/** Explores every interleaving of a scenario. Throws `USAGE` or `CONFIG_INVALID` for what cannot be explored. */
+/**
+ * Explores every interleaving of a scenario. Throws `USAGE` for options and scenarios that cannot be used: the message names
+ * the option, or the place in the scenario and the line that threw.
+ */
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Verdict {
   return new Exploration(scenario, checked(options, scenario), options).run();
 }
@@ -616,15 +617,17 @@ class Exploration {
   #counterexample(replayed: Replayed, isShortest: boolean): Counterexample {
     const { scenario, actors, facts, explored } = this.#setup;
     const { profile, without, model } = this.#options;
+    const { kind, name, says } = replayed.end;
     const token = tokenOf({
       hash: explored.hash,
+      scenarioHash: this.#setup.fingerprint(replayed.calls),
       scenario: scenario.name,
       profile,
       model,
       without,
+      kind: name === DATA_RACE ? "race" : (kind as Violation["kind"]),
       stretches: replayed.stretches,
     });
-    const { kind, name, says } = replayed.end;
     const switches = replayed.stretches.length - 1;
     const trace: Trace = {
       scenario: scenario.name,

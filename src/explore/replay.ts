@@ -7,7 +7,7 @@
 import { objects, type CheckedEvent, type Checker, type Ghost } from "../invariants/checker.js";
 import { GuestMmuError } from "../errors.js";
 import { deadlockInWords } from "./deadlock.js";
-import { Histories } from "./program.js";
+import { Histories, callInWords } from "./program.js";
 import { At, type RunEnd, type Suspension, type Watcher } from "./runner.js";
 import { accessEvent, eventOf, type Setup } from "./setup.js";
 import { type NoteEvent, type Passage, type TraceAccess, type TraceEnd } from "./trace.js";
@@ -23,6 +23,8 @@ export interface Stretch {
 export interface Replayed {
   readonly accesses: readonly TraceAccess[];
   readonly stretches: readonly Stretch[];
+  /** Calls that made accesses, in the order of their first ones. */
+  readonly calls: readonly string[];
   readonly end: TraceEnd;
   readonly outcome: string | null;
 }
@@ -56,6 +58,9 @@ export class Replay implements Watcher {
   readonly #recorded: Recorded[] = [];
   readonly #stretches: { actor: number; accesses: number; ways: number[] }[] = [];
   readonly #suspendAt: (address: number, length: number) => boolean;
+  readonly #calls: string[] = [];
+  /** History of each actor at the last call that is in `#calls`. */
+  readonly #called: number[];
   #actor = 0;
   #step = -1;
   /** Accesses left before the actor is to be suspended; Infinity where `#suspendAt` decides. */
@@ -77,11 +82,12 @@ export class Replay implements Watcher {
     this.#checkers = checkers;
     this.#suspendAt = suspendAt;
     const { actors } = setup;
-    this.#histories = actors.map(({ program }) => new Histories(program));
+    this.#histories = actors.map(({ program, label }) => new Histories(program, label));
     this.#history = actors.map(() => 0);
     this.#suspended = actors.map(() => null);
     this.#started = actors.map(() => false);
     this.#asleep = actors.map(() => 0);
+    this.#called = actors.map(() => -1);
     this.#ghosts = checkers.map((checker) => checker.initial(setup.facts));
     for (const event of setup.events) this.#check(event);
   }
@@ -251,6 +257,7 @@ export class Replay implements Watcher {
     return {
       accesses,
       stretches: this.#stretches,
+      calls: this.#calls,
       end: this.#end ?? { kind: "done", name: "", says: outcome ?? "not every actor is done" },
       outcome,
     };
@@ -407,6 +414,7 @@ export class Replay implements Watcher {
       });
     }
     this.#left--;
+    this.#noteCall();
     const value = before ?? this.#value(address, size);
     this.#recorded.push({
       step: Math.max(0, this.#step),
@@ -418,6 +426,16 @@ export class Replay implements Watcher {
       after: after ?? value,
       notes: [],
     });
+  }
+
+  /** Remembers the call that the actor is in, once. */
+  #noteCall(): void {
+    const a = this.#actor;
+    const history = this.#history[a]!;
+    if (this.#called[a] === history) return;
+    this.#called[a] = history;
+    const call = this.#histories[a]!.next(history);
+    if (call) this.#calls.push(`${a} ${callInWords(call)}`);
   }
 
   #settleLast(): void {

@@ -9,6 +9,7 @@ import { type Machine } from "../machine/machine.js";
 import { type MachineOptions } from "../machine/options.js";
 import { type CallResult, type Program } from "./program.js";
 import { type ActorKind } from "./trace.js";
+import { checkScenario } from "./user-code.js";
 
 /** One of those who act. */
 export interface ScenarioActor {
@@ -97,10 +98,12 @@ export const SMALL_MACHINE = {
   spinLimit: 0,
 } as const satisfies MachineOptions;
 
-/** Names a scenario. The name is in kebab case: it is typed, and part of the token that repeats an execution. */
+/**
+ * Names a scenario. The name is in kebab case: it is typed, and part of the token that repeats an execution. Throws `USAGE`
+ * naming what of the specification cannot be used.
+ */
 export function scenario<T>(name: string, spec: ScenarioSpec<T>): Scenario<T> {
-  if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) {
-    throw new TypeError(`The name of a scenario is in kebab case, and ${JSON.stringify(name)} is not.`);
-  }
-  return { ...spec, name };
+  const made = { ...spec, name };
+  checkScenario(made);
+  return made;
 }

@@ -1,5 +1,6 @@
 /** A scenario made ready: its machine brought to the start of the race, the explored core bound to the same memory. */
 
+import { createHash } from "node:crypto";
 import { ABI, LAB_ABI } from "../core/abi.js";
 import {
   ACTOR_FAULT,
@@ -38,7 +39,7 @@ import {
 } from "../core/layout.generated.js";
 import { PROFILES, type ProfileName } from "../core/profiles.js";
 import { type RuleName } from "../core/rules.js";
-import { GuestMmuError } from "../errors.js";
+import { GuestMmuError, usageError, type GuestMmuErrorCode } from "../errors.js";
 import { ACCESS, type CheckedEvent, type MachineFacts } from "../invariants/checker.js";
 import { Machine } from "../machine/machine.js";
 import { type Automata, type Ground } from "./automata.js";
@@ -46,8 +47,17 @@ import { exploredModule, type ExploredBuild, type ExploredModule } from "./core.
 import { type Finding } from "./ghosts.js";
 import { type CallResult } from "./program.js";
 import { Runner } from "./runner.js";
-import { SMALL_MACHINE, type Scenario, type ScenarioActor } from "./scenario.js";
+import { SMALL_MACHINE, type Judgement, type Scenario, type ScenarioActor } from "./scenario.js";
 import { type MachineLayout } from "./trace.js";
+import {
+  checkActors,
+  checkJudgement,
+  checkScenario,
+  checkedProgram,
+  guarded,
+  labelOf,
+  userError,
+} from "./user-code.js";
 
 /** How a scenario is set up. */
 export interface SetupOptions {
@@ -56,8 +66,36 @@ export interface SetupOptions {
   readonly build: ExploredBuild;
 }
 
+const FINGERPRINT_DIGITS = 6;
+
+/** Data and functions as text. */
+function textOf(value: unknown): string {
+  return JSON.stringify(value, (_, one: unknown) => {
+    if (typeof one === "function") return String(one);
+    return typeof one === "bigint" ? `${one}n` : one;
+  });
+}
+
 /** Pages of a memslot whose first bytes are looked after. */
 const DATA_PAGES = 4n;
+
+/** One who acts, its program checked. */
+export interface SetupActor extends ScenarioActor {
+  /** What its program is called in messages. */
+  readonly label: string;
+}
+
+/**
+ * What a final check can come upon in a machine that a race has left in disorder. Other errors are about arguments, which
+ * are the user's.
+ */
+const OF_THE_MACHINE: readonly GuestMmuErrorCode[] = [
+  "CORE_TRAP",
+  "MACHINE_BUSY",
+  "ACCESS_FAULTED",
+  "FRAMES_EXHAUSTED",
+  "LIMIT_REACHED",
+];
 
 /** A scenario ready to be explored. */
 export class Setup {
@@ -65,39 +103,57 @@ export class Setup {
   readonly options: SetupOptions;
   readonly explored: ExploredModule;
   readonly machine: Machine;
-  readonly actors: readonly ScenarioActor[];
+  readonly actors: readonly SetupActor[];
   readonly ground: Ground;
   readonly facts: MachineFacts;
   /** Events of the set-up: from an empty machine to the start. */
   readonly events: readonly CheckedEvent[];
   readonly #prepared: unknown;
+  /** Text of the scenario: of its functions, its specification and the programs of its actors. */
+  readonly #text: string;
   readonly #bytes: Uint8Array;
   readonly #start: Uint8Array;
   #quiet = false;
 
+  /** Throws `USAGE` for a scenario that is not one, and for what its functions throw. */
   constructor(scenario: Scenario, options: SetupOptions) {
+    checkScenario(scenario);
+    const { name } = scenario;
     this.scenario = scenario;
     this.options = options;
     this.explored = exploredModule(options.build);
     const events: CheckedEvent[] = [];
     const host = scenario.machine?.vcpus ?? SMALL_MACHINE.vcpus;
-    this.machine = Machine.create({
-      ...SMALL_MACHINE,
-      ...scenario.machine,
-      profile: options.profile,
-      rulesOff: options.without,
-      module: options.build,
-      labImports: {
-        note: (kind, a, b) => {
-          if (!this.#quiet) events.push(eventOf(kind, host, a, b));
+    this.machine = guarded(name, "its machine", () =>
+      Machine.create({
+        ...SMALL_MACHINE,
+        ...scenario.machine,
+        profile: options.profile,
+        rulesOff: options.without,
+        module: options.build,
+        labImports: {
+          note: (kind, a, b) => {
+            if (!this.#quiet) events.push(eventOf(kind, host, a, b));
+          },
         },
-      },
-    });
-    this.#prepared = scenario.setup(this.machine);
+      }),
+    );
+    // What drives the protocol step by step is in the lab build only.
+    const place = options.build === "release" ? "its set-up (release build: no machine.lab)" : "its set-up";
+    this.#prepared = guarded(name, place, () => scenario.setup(this.machine));
+    if (this.#prepared instanceof Promise)
+      throw usageError(`Scenario ${name}: its set-up is asynchronous.`, "Leave `async` and `await` out.");
     this.#quiet = true;
-    this.actors = scenario.actors(this.#prepared, this.machine);
+    const actors = guarded(name, "actors", () => scenario.actors(this.#prepared, this.machine));
+    checkActors(name, actors, host + (scenario.machine?.hostThreads ?? SMALL_MACHINE.hostThreads));
+    const exports = options.build === "lab" ? { ...ABI, ...LAB_ABI } : ABI;
+    this.#text = textOf([scenario, actors]);
+    this.actors = actors.map((actor) => ({
+      ...actor,
+      program: checkedProgram(name, actor, exports),
+      label: labelOf(name, actor),
+    }));
     this.events = events;
-    checkActors(scenario, this.actors, host + (scenario.machine?.hostThreads ?? SMALL_MACHINE.hostThreads));
 
     const memory = this.machine.memory as WebAssembly.Memory;
     const bare = layoutOf(new DataView(memory.buffer));
@@ -147,6 +203,15 @@ export class Setup {
     return [...words];
   }
 
+  /**
+   * Hash of the scenario, for an execution with these `calls`: of its text, of the memory that its set-up leaves, and of the
+   * calls that its actors make. So it is another one as well if a function has changed that the scenario only uses.
+   */
+  fingerprint(calls: readonly string[]): string {
+    const hash = createHash("sha256").update(this.#text).update(this.#start);
+    return hash.update(calls.join("\n")).digest("hex").slice(0, FINGERPRINT_DIGITS);
+  }
+
   /** Puts the memory of the machine back as it was at the start. */
   restore(): void {
     this.#bytes.set(this.#start);
@@ -163,16 +228,26 @@ export class Setup {
     }
   }
 
+  #judgement(results: Readonly<Record<string, readonly CallResult[]>>): Judgement {
+    const { scenario, machine } = this;
+    if (!scenario.judge) return { outcome: "done" };
+    let judgement: unknown;
+    try {
+      judgement = scenario.judge({ machine, setup: this.#prepared, results });
+    } catch (error) {
+      if (error instanceof GuestMmuError && OF_THE_MACHINE.includes(error.code)) throw error;
+      throw userError(scenario.name, "judge", error);
+    }
+    checkJudgement(scenario.name, judgement);
+    return judgement;
+  }
+
   /** Judges the machine as it is now, every actor done; leaves the memory as at the start. */
   judge(results: readonly (readonly CallResult[])[]): { outcome: string; finding: Finding | null } {
     const { scenario, machine } = this;
     const named = Object.fromEntries(this.actors.map(({ name }, i) => [name, results[i]!]));
     try {
-      const { outcome, objection } = scenario.judge?.({
-        machine,
-        setup: this.#prepared,
-        results: named,
-      }) ?? { outcome: "done" };
+      const { outcome, objection } = this.#judgement(named);
       if (objection !== undefined) return { outcome, finding: { name: scenario.name, says: objection } };
       if (scenario.balanced === false) return { outcome, finding: null };
       machine.unloadGuest();
@@ -180,7 +255,7 @@ export class Setup {
       const says = `the books do not balance: ${wrong} counts differ from what the tables say`;
       return { outcome, finding: wrong === 0 ? null : { name: "balance", says } };
     } catch (error) {
-      if (!(error instanceof GuestMmuError)) throw error;
+      if (!(error instanceof GuestMmuError) || !OF_THE_MACHINE.includes(error.code)) throw error;
       return { outcome: "error", finding: { name: "ending", says: error.message.replace(/\.$/, "") } };
     } finally {
       this.restore();
@@ -210,26 +285,6 @@ export function accessEvent(
 ): CheckedEvent {
   const b = BigInt((size << 2) | (atomic ? 2 : 0) | (write ? 1 : 0));
   return { kind: ACCESS, actor, sub: 0, detail: 0, a: BigInt(address), b };
-}
-
-function checkActors(scenario: Scenario, actors: readonly ScenarioActor[], blocks: number): void {
-  const misuse = (message: string, hint: string): never => {
-    throw new GuestMmuError("USAGE", { message: `Scenario ${scenario.name}: ${message}`, hint });
-  };
-  if (actors.length === 0 || actors.length > 16) misuse(`${actors.length} actors.`, "Give it 1 to 16.");
-  const indices = new Set<number>();
-  const names = new Set<string>();
-  for (const { name, index } of actors) {
-    if (!Number.isInteger(index) || index < 0 || index >= blocks)
-      misuse(
-        `${name} acts as ${index}, and the machine has ${blocks} actors.`,
-        "Raise vcpus or hostThreads.",
-      );
-    if (indices.has(index)) misuse(`two actors act as ${index}.`, "Give each a block of its own.");
-    if (names.has(name)) misuse(`two actors are called ${name}.`, "Give each a name of its own.");
-    indices.add(index);
-    names.add(name);
-  }
 }
 
 function layoutOf(view: DataView): MachineLayout {

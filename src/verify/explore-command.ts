@@ -65,6 +65,7 @@ export async function runExploreCommand(
   options: ExploreCommandOptions,
 ): Promise<ExploreOutcome> {
   const screen = screenOf(options.verbose ?? false);
+  refuseTogether(options);
   if (options.list)
     return list(names.length === 0 ? SCENARIOS.map(packaged) : await allFound(names), options);
   if (options.replay !== undefined) return replay(names, options.replay, options, screen);
@@ -89,6 +90,51 @@ export async function runExploreCommand(
   }
   requireExplored(results);
   return outcomeOf(results, interrupted);
+}
+
+/** What a token says by itself, or what is not explored where one execution is repeated. */
+const NOT_WITH_REPLAY: Readonly<Partial<Record<keyof ExploreCommandOptions, string>>> = {
+  list: "--list",
+  profile: "--profile",
+  without: "--without",
+  build: "--build",
+  everyRule: "--every-rule",
+  randomScenarios: "--random-scenarios",
+  strategy: "--strategy",
+  maxSwitches: "--max-switches",
+  executions: "--executions",
+  orderings: "--orderings",
+  reduce: "--reduce",
+  match: "--no-match",
+  model: "--model",
+  seed: "--seed",
+  all: "--all",
+  maxStates: "--max-states",
+  maxDepth: "--max-depth",
+  maxTime: "--max-time",
+  maxWorkers: "--max-workers",
+};
+
+/** Throws `USAGE` for options of which one would be left unheeded beside the other. */
+function refuseTogether(options: ExploreCommandOptions): void {
+  if (options.replay !== undefined) {
+    // An option that begins with "no" is true where it is not given.
+    const absent = (key: string): boolean => {
+      const value = options[key as keyof ExploreCommandOptions];
+      return value === undefined || (key === "match" && value === true);
+    };
+    const given = Object.entries(NOT_WITH_REPLAY).flatMap(([key, option]) => (absent(key) ? [] : [option]));
+    if (given.length > 0)
+      throw usageError(
+        `${given.join(", ")} cannot be used with --replay.`,
+        "The token says what is run, and how: leave the rest out.",
+      );
+  }
+  if (options.everyRule && options.randomScenarios !== undefined)
+    throw usageError(
+      "--every-rule and --random-scenarios cannot be used together.",
+      "Scenarios made at random name no rule that they need: leave one of the two out.",
+    );
 }
 
 function print(text: string): void {
@@ -263,12 +309,27 @@ async function replay(
 ): Promise<ExploreOutcome> {
   const token = parseToken(text);
   requireFresh(token);
+  const name = names.find((one) => !looksLikeFile(one));
+  if (name !== undefined)
+    throw usageError(
+      `${name} cannot be given with --replay: the token names its scenario, ${token.scenario}.`,
+      "Leave the name out. Give a file if the scenario is in one.",
+    );
   const random = /^random-(\d+)$/.exec(token.scenario);
-  const candidates = names.length > 0 ? await allFound(names) : [];
-  const scenario =
-    candidates.find((one) => one.scenario.name === token.scenario)?.scenario ??
-    (random ? randomScenario(Number(random[1])) : namedScenario(token.scenario));
-  const files = names.filter(looksLikeFile).map((name) => `${name} `);
+  const found = (await Promise.all(names.map(scenariosOf))).flat();
+  const own = found.find((one) => one.name === token.scenario);
+  if (names.length > 0 && !own)
+    throw usageError(
+      `${names.join(", ")} exports no scenario ${token.scenario}, which the token is of.`,
+      "Give the file that the token came from.",
+    );
+  if (!own && !random && !SCENARIOS.some((one) => one.name === token.scenario))
+    throw usageError(
+      `The token is of a scenario ${token.scenario}, which the package has not.`,
+      "Give the file that the scenario is in, before --replay.",
+    );
+  const scenario = own ?? (random ? randomScenario(Number(random[1])) : namedScenario(token.scenario));
+  const files = names.map((file) => `${file} `);
   const repeated = repeatToken(scenario, token, `guestmmu explore ${files.join("")}--replay ${text}`);
   await writeTrace(repeated.trace, options);
   if (options.json) print(document("replay", repeatedJson(repeated)));

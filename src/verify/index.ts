@@ -12,7 +12,19 @@ export {
   type Verdict,
 } from "../explore/explore.js";
 export { lost, type Helpers, type Invitation } from "../explore/crew.js";
-export { actor, graceCalls, hardwareCalls, hostCalls, vcpuCalls } from "../explore/calls.js";
+export {
+  actor,
+  cacheCalls,
+  faultCalls,
+  faultOnce,
+  foundPfn,
+  graceCalls,
+  hardwareCalls,
+  hostCalls,
+  mapCalls,
+  stateCalls,
+  vcpuCalls,
+} from "../explore/calls.js";
 export { type ExploredBuild } from "../explore/core.js";
 export { type Liveness } from "../explore/liveness.js";
 export { MEMORY_MODELS, type MemoryModel } from "../explore/memory-model.js";
@@ -29,7 +41,7 @@ export {
   type ScenarioActor,
   type ScenarioSpec,
 } from "../explore/scenario.js";
-export { parseToken, tokenOf, type TokenContent } from "../explore/token.js";
+export { TOKEN_KINDS, parseToken, tokenOf, type TokenContent, type TokenKind } from "../explore/token.js";
 export { type Stretch } from "../explore/replay.js";
 export {
   type AccessKind,

@@ -3,13 +3,14 @@
 import { PROFILES, isProfileName, type ProfileName } from "../core/profiles.js";
 import { RULES, isRuleName, type RuleName } from "../core/rules.js";
 import { usageError } from "../errors.js";
+import { BOUNDS } from "../explore/check-options.js";
 import { type ExploredBuild } from "../explore/core.js";
 import { MEMORY_MODELS, type MemoryModel } from "../explore/memory-model.js";
 import { type Scenario } from "../explore/scenario.js";
 import { STRATEGIES, type Strategy } from "../explore/strategies/index.js";
-import { parseCounts, parseDurationMs } from "../report/units.js";
+import { formatCount, parseDurationMs } from "../report/units.js";
+import { nearest } from "../nearest.js";
 import { type JobOptions } from "./jobs.js";
-import { nearest } from "./sources.js";
 
 const PROFILE_NAMES = Object.keys(PROFILES) as ProfileName[];
 const BUILDS: readonly ExploredBuild[] = ["lab", "release"];
@@ -71,11 +72,11 @@ function listOf(text: string): string[] {
 
 /** One whole number. */
 export function parseCount(option: string, text: string, min: number, max: number): number {
-  const [value, more] = parseCounts(option, text, { min, max });
-  if (more === undefined) return value!;
+  const value = /^\d+$/.test(text.trim()) ? Number(text) : NaN;
+  if (value >= min && value <= max) return value;
   throw usageError(
     `${option}: cannot use "${text}".`,
-    `${option} takes one whole number from ${min} to ${max}.`,
+    `${option} takes one whole number from ${formatCount(min)} to ${formatCount(max)}.`,
   );
 }
 
@@ -87,14 +88,17 @@ function oneOf<T extends string>(option: string, text: string, names: readonly T
 
 /** What all jobs of a command have in common. */
 export function parseJobOptions(texts: ExploreTexts): Omit<JobOptions, "profile"> {
-  const count = (option: string, text: string | undefined, min: number, max: number): number | undefined =>
-    text === undefined ? undefined : parseCount(option, text, min, max);
+  const count = (
+    option: string,
+    text: string | undefined,
+    [min, max]: readonly [number, number],
+  ): number | undefined => (text === undefined ? undefined : parseCount(option, text, min, max));
   const build = oneOf("--build", texts.build ?? "lab", BUILDS);
   const without = parseRules(texts.without);
   if (build === "release" && without.length > 0) {
     throw usageError("The release module has its rules built in.", "Leave rules out with --build lab.");
   }
-  const maxSwitches = count("--max-switches", texts.maxSwitches, 0, 1000);
+  const maxSwitches = count("--max-switches", texts.maxSwitches, BOUNDS.maxSwitches);
   const strategy: Strategy = oneOf(
     "--strategy",
     texts.strategy ?? (maxSwitches === undefined ? "exhaustive" : "bounded"),
@@ -106,11 +110,11 @@ export function parseJobOptions(texts: ExploreTexts): Omit<JobOptions, "profile"
       "Leave one of the two out.",
     );
   }
-  const executions = count("--executions", texts.executions, 1, 1e12);
+  const executions = count("--executions", texts.executions, BOUNDS.executions);
   if (executions !== undefined && strategy !== "pct" && strategy !== "random") {
     throw usageError(`--executions does not go with strategy ${strategy}.`, "It is for pct and random.");
   }
-  const depth = count("--orderings", texts.orderings, 1, 100);
+  const depth = count("--orderings", texts.orderings, BOUNDS.depth);
   if (depth !== undefined && strategy !== "pct") {
     throw usageError(`--orderings does not go with strategy ${strategy}.`, "It is for pct.");
   }
@@ -127,11 +131,16 @@ export function parseJobOptions(texts: ExploreTexts): Omit<JobOptions, "profile"
     match: texts.match === false ? false : undefined,
     model,
     all: texts.all,
-    seed: count("--seed", texts.seed, 0, 0xffff_ffff),
-    maxStates: count("--max-states", texts.maxStates, 1, 2 ** 31),
-    maxDepth: count("--max-depth", texts.maxDepth, 1, 1e9),
+    seed: count("--seed", texts.seed, BOUNDS.seed),
+    maxStates: count("--max-states", texts.maxStates, BOUNDS.maxStates),
+    maxDepth: count("--max-depth", texts.maxDepth, BOUNDS.maxDepth),
     maxTime:
-      texts.maxTime === undefined ? undefined : parseDurationMs("--max-time", texts.maxTime, { min: 1 }),
+      texts.maxTime === undefined
+        ? undefined
+        : parseDurationMs("--max-time", texts.maxTime, {
+            min: BOUNDS.maxTime[0],
+            max: BOUNDS.maxTime[1],
+          }),
   });
 }
 

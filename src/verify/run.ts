@@ -167,9 +167,14 @@ async function answerOf(
     for (const invitation of invited) leaderless(invitation);
     if (interrupted()) return { error: null };
     const why = cause instanceof Error ? cause.message : String(cause);
+    // What a scenario throws has become an error of its own by here. An engine that is out of memory throws a RangeError, or
+    // ends the thread.
+    const defect = cause instanceof TypeError || cause instanceof ReferenceError;
     const error = new GuestMmuError("WORKER_DIED", {
       message: `The thread that explored ${task.job.scenario} died (${why}).`,
-      hint: "Where memory ran out, give the scenario fewer actors or calls, or set --max-states.",
+      hint: defect
+        ? "This is a defect of the explorer: please report it."
+        : "Where memory ran out, give the scenario fewer actors or calls, or set --max-states.",
       cause,
     });
     return { error: error.toJSON() };

@@ -8,6 +8,8 @@ import { pathToFileURL } from "node:url";
 import { GuestMmuError, usageError } from "../errors.js";
 import { randomScenario } from "../explore/random-scenario.js";
 import { type Scenario } from "../explore/scenario.js";
+import { checkScenario, lineOf, looksLikeScenario } from "../explore/user-code.js";
+import { nearest } from "../nearest.js";
 import { CLAIMS } from "../scenarios/claims.js";
 import { SCENARIOS } from "../scenarios/index.js";
 import { type Source } from "./jobs.js";
@@ -36,36 +38,13 @@ export function namedScenario(name: string): Scenario {
   );
 }
 
-/** The candidate that takes the fewest changes of letters, if they are few. */
-export function nearest(text: string, candidates: readonly string[]): string | undefined {
-  const scored = candidates.map((candidate) => ({
-    candidate,
-    distance: distanceOf(text.toLowerCase(), candidate.toLowerCase()),
-  }));
-  scored.sort((a, b) => a.distance - b.distance);
-  const best = scored[0];
-  return best && best.distance <= Math.max(2, text.length / 3) ? best.candidate : undefined;
-}
-
-function distanceOf(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
-
 /** Scenarios that a file exports. Throws `USAGE` for a file that has none or cannot be loaded. */
 export async function scenariosOf(path: string): Promise<Scenario[]> {
   const file = resolve(path);
   if (!existsSync(file))
     throw usageError(`There is no file ${path}.`, "Give the file that exports the scenario.");
   const exported = Object.values(await load(file, path));
-  const found = [...new Set(exported.filter(isScenario))];
+  const found = [...new Set(exported.filter(looksLikeScenario))].map((one) => ofFile(path, one));
   if (found.length === 0) {
     throw usageError(
       `${path} exports no scenario.`,
@@ -78,16 +57,24 @@ export async function scenariosOf(path: string): Promise<Scenario[]> {
   return found;
 }
 
-function isScenario(value: unknown): value is Scenario {
-  if (typeof value !== "object" || value === null) return false;
-  const { name, prose, holds, setup, actors } = value as Partial<Scenario>;
-  return (
-    typeof name === "string" &&
-    typeof prose === "string" &&
-    typeof holds === "string" &&
-    typeof setup === "function" &&
-    typeof actors === "function"
-  );
+/** A scenario of a file, checked: one that is not made with `scenario` is checked here first. */
+function ofFile(path: string, value: unknown): Scenario {
+  try {
+    checkScenario(value);
+    return value;
+  } catch (error) {
+    throw inFile(path, error);
+  }
+}
+
+/** The same error, with the file that it is about. */
+export function inFile(path: string, error: unknown): unknown {
+  if (!(error instanceof GuestMmuError) || error.message.includes(path)) return error;
+  return new GuestMmuError(error.code, {
+    message: `${path}: ${error.message}`,
+    hint: error.hint,
+    cause: error.cause,
+  });
 }
 
 /** The scenario that a source names. */
@@ -128,10 +115,11 @@ function load(file: string, shown: string): Promise<Record<string, unknown>> {
   ).then((url) => {
     findOurselves();
     return (import(url) as Promise<Record<string, unknown>>).catch((cause: unknown) => {
-      if (cause instanceof GuestMmuError) throw cause;
+      if (cause instanceof GuestMmuError) throw inFile(shown, cause);
       const why = cause instanceof Error ? cause.message : String(cause);
+      const line = lineOf(cause);
       throw usageError(
-        `${shown} cannot be loaded: ${why}`,
+        `${shown} cannot be loaded: ${why}${line ? ` (${line})` : ""}`,
         "The file has to run by itself: try `node` on it.",
         cause,
       );
@@ -145,6 +133,7 @@ function load(file: string, shown: string): Promise<Record<string, unknown>> {
 const ENTRIES: Readonly<Record<string, string>> = {
   guestmmu: new URL("../index.js", import.meta.url).href,
   "guestmmu/explore": new URL("./index.js", import.meta.url).href,
+  "guestmmu/layout": new URL("../core/layout.generated.js", import.meta.url).href,
 };
 
 let registered = false;
@@ -177,7 +166,7 @@ async function bundled(file: string, shown: string): Promise<string> {
         answer: (found: { path: string }) => { path: string; external: true } | undefined,
       ): void;
     }) {
-      plugin.onResolve({ filter: /^guestmmu(\/explore)?$/ }, ({ path }) => ({
+      plugin.onResolve({ filter: /^guestmmu(\/(explore|layout))?$/ }, ({ path }) => ({
         path: ENTRIES[path]!,
         external: true,
       }));

@@ -10,7 +10,7 @@ import {
 import { type Scenario } from "../explore/scenario.js";
 import { Setup } from "../explore/setup.js";
 import { writeProgress, type Answer, type AssistTask, type Job, type Scope, type Task } from "./jobs.js";
-import { scenarioOf } from "./sources.js";
+import { inFile, scenarioOf } from "./sources.js";
 
 /** Answers that the thread has loaded this file. */
 export function ready(): true {
@@ -50,8 +50,10 @@ export default async function work({ job, progress, stop, threads, invitations }
       holds: scenario.holds,
     };
   } catch (error) {
-    if (error instanceof GuestMmuError) return { error: error.toJSON() };
-    throw error;
+    const { source } = job;
+    const told = source.kind === "file" ? inFile(source.path, error) : error;
+    if (told instanceof GuestMmuError) return { error: told.toJSON() };
+    throw told;
   } finally {
     invitations.close();
   }

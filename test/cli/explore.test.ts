@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RULES } from "../../src/core/rules.js";
+import { parseToken, tokenOf, type TokenContent } from "../../src/explore/token.js";
 import { SCENARIOS } from "../../src/scenarios/index.js";
 import { guestmmu } from "./command.js";
 
@@ -92,14 +93,72 @@ describe("a scenario", () => {
     expect(again.out).toMatch(/^VIOLATED {2}\S+ {3}scenario/m);
     expect(again.out).toContain(says);
 
-    const stale = await guestmmu(["explore", "--replay", token.replace(/^g1\/[0-9a-f]+/, "g1/00000000")]);
-    expect(stale.code).toBe(2);
-    expect(stale.err).toMatch(/token is stale/);
+    // Cut off or changed in any place.
+    const parts = token.split("/");
+    const mangled = [
+      token.slice(0, -1),
+      token.slice(0, token.lastIndexOf("/")),
+      token.replace(/[a-z0-9]+\/([0-9a-f]+)$/, "a247/$1"),
+      `${token}b1000000`,
+      parts.with(5, `${parts[5]!}+${parts[5]!}`).join("/"),
+      parts.with(2, "fault-vs-split").join("/"),
+    ];
+    for (const text of mangled) {
+      const { code, out, err } = await guestmmu(["explore", "--replay", text]);
+      expect(err, text).toMatch(/token cannot be used/);
+      expect([code, out]).toEqual([2, ""]);
+    }
+  });
 
-    // One actor alone takes a different way, or none: either is told, neither passes for the violation.
-    const cut = await guestmmu(["explore", "--replay", token.replace(/\/[^/]*$/, "/b999999")]);
-    expect(cut.code).toBe(2);
-    expect(cut.err).toMatch(/does not fit scenario/);
+  test("a token that is whole, and does not fit, is refused with the reason", async () => {
+    const found = await json("explore", RACE, "--without", "RetryUnderLock");
+    const token = parseToken(found.document.verdicts[0]!.detail.violations[0]!.token);
+    const [first, ...rest] = token.stretches;
+    const cases: readonly [Partial<TokenContent>, RegExp][] = [
+      [{ hash: "00000000" }, /token is stale: it is of the module 00000000/],
+      [{ scenarioHash: "000000" }, /token is stale: scenario fault-vs-dontneed has changed/],
+      [{ kind: "deadlock" }, /does not end in the deadlock that the token is of, but in: /],
+      // What the schedule shows no longer, or not yet; what it goes on with after its end; what an actor cannot do.
+      [{ stretches: [first!] }, /token is stale|does not end in the violation/],
+      [{ stretches: [...token.stretches, { actor: 1, accesses: 3, ways: [] }] }, /ends earlier than/],
+      [{ stretches: [{ ...first!, accesses: 999_999 }, ...rest] }, /token is stale/],
+      [{ stretches: [{ actor: 9, accesses: 1, ways: [] }] }, /token is stale/],
+      [{ scenario: "nobodys" }, /scenario nobodys, which the package has not.\n +Give the file/],
+      [{ model: "tso" }, /memory model tso cannot be repeated/],
+    ];
+    for (const [change, message] of cases) {
+      const { code, out, err } = await guestmmu(["explore", "--replay", tokenOf({ ...token, ...change })]);
+      expect(err).toMatch(message);
+      expect([code, out]).toEqual([2, ""]);
+    }
+  });
+
+  test("what a token says itself cannot be said beside it", async () => {
+    const token = "g2/whatever";
+    for (const option of [
+      ...[
+        "--profile=v5.4",
+        "--without=5",
+        "--build=lab",
+        "--strategy=pct",
+        "--model=sc",
+        "--reduce",
+        "--all",
+      ],
+      ...[
+        "--max-states=9",
+        "--max-depth=9",
+        "--max-time=1s",
+        "--max-workers=1",
+        "--max-switches=1",
+        "--seed=1",
+      ],
+      ...["--executions=9", "--orderings=2", "--every-rule", "--random-scenarios=2", "--list"],
+    ]) {
+      const { code, err } = await guestmmu(["explore", "--replay", token, option]);
+      expect(err).toContain(`${option.split("=")[0]!} cannot be used with --replay`);
+      expect(code).toBe(2);
+    }
   });
 
   test("--json says the same to programs, 64-bit values as strings", async () => {
@@ -248,6 +307,26 @@ describe("what cannot be done is said, with exit code 2", () => {
       ["explore", RACE, "--strategy", "pct", "--max-switches", "2"],
       /--max-switches/,
     ],
+    [
+      "several numbers for one",
+      ["explore", RACE, "--max-switches", "2,3"],
+      /--max-switches takes one whole number from 0 to 1000\./,
+    ],
+    [
+      "a number out of bounds, which are readable",
+      ["explore", RACE, "--max-states", "0"],
+      /from 1 to 2.000.000.000\./,
+    ],
+    [
+      "rules of random scenarios",
+      ["explore", "--random-scenarios", "3", "--every-rule"],
+      /cannot be used together/,
+    ],
+    [
+      "a token of a version before",
+      ["explore", "--replay", "g1/d1/x/v6.13/sc/5/a1"],
+      /another version of guestmmu/,
+    ],
     ["a claim that is not there", ["claims", "C99"], /no claim "C99"/],
   ];
   test.each(cases)("%s", async (_, args, message) => {
@@ -273,6 +352,22 @@ describe("a user's file", () => {
   );
 
   test.each([".mjs", ".ts"])(
+    "%s: maps, pfn caches and enums are at hand, wherever the file lies",
+    async (ending) => {
+      const file = join(folder, `cache${ending}`);
+      await writeFile(file, await readFile("examples/cache-scenario.mjs", "utf8"));
+      const { code, document } = await json("explore", file);
+      expect(document.verdicts[0]).toMatchObject({
+        verdict: "holds",
+        detail: { liveness: { kind: "ends" } },
+      });
+      expect(code).toBe(0);
+      const every = await guestmmu(["explore", file, "--every-rule", "--profile", "v6.13"]);
+      expect(every.out).toMatch(/2 of 2 rules are shown to be needed/);
+    },
+  );
+
+  test.each([".mjs", ".ts"])(
     "%s outside of any package finds guestmmu/explore, and its token repeats",
     async (ending) => {
       const file = join(folder, `elsewhere${ending}`);
@@ -285,6 +380,23 @@ describe("a user's file", () => {
       const again = await guestmmu(repeat!.split(" "));
       expect(again.out).toMatch(/^VIOLATED/m);
       expect(again.code).toBe(1);
+
+      // One page, or one more actor's call: the token is of the scenario as it was.
+      const text = await readFile(file, "utf8");
+      for (const [from, to] of [
+        ["madviseDontneed(hva, PAGE)", "madviseDontneed(hva, PAGE), hostCalls(1).touch(hva, PAGE)"],
+        ["munmap(hva, PAGE)", "munmap(hva, PAGE), hostCalls(2).touch(hva, PAGE)"],
+        ["const PAGE = 4096n", "const PAGE = 8192n"],
+        ["yield calls.gupFast(hva)", "yield calls.gupFast(hva + 0x1000n)"],
+      ] as const) {
+        if (!text.includes(from)) continue;
+        await writeFile(file, text.replace(from, to));
+        const stale = await guestmmu(repeat!.split(" "));
+        expect(stale.err, to).toMatch(/token is stale: scenario \S+ has changed/);
+        expect([stale.code, stale.out]).toEqual([2, ""]);
+      }
+      await writeFile(file, `\n// Nothing that it does has changed.\n${text}`);
+      expect((await guestmmu(repeat!.split(" "))).code).toBe(1);
     },
   );
 
@@ -300,6 +412,86 @@ describe("a user's file", () => {
     expect(out).toMatch(/redundant/);
     expect(code).toBe(1);
   });
+
+  // Each: what its specification has beside a set-up and two actors that are in order.
+  const BROKEN: readonly [string, string, RegExp][] = [
+    [
+      "a set-up that throws",
+      `setup() { throw new Error("boom"); }`,
+      /its set-up threw: boom \(.*broken-\d+\.mjs:9\)/,
+    ],
+    [
+      "a program that throws",
+      `actors: () => [actor("vcpu", "vcpu0", 0, function* () { yield vcpuCalls(0).read(0x10000n); nothing.there(); })]`,
+      /the program of vcpu0 threw: ReferenceError: nothing is not defined \(.*broken-\d+\.mjs:9\)/,
+    ],
+    [
+      "a judge that throws",
+      `judge({ results }) { return results.vcpu7[0]; }`,
+      /judge threw: TypeError: .*\.mjs:9\)/,
+    ],
+    ["a judge without an outcome", `judge: () => 3`, /broken-\d+\.mjs: Scenario x: judge returned 3\./],
+    [
+      "a rule that is not there",
+      `brokenWithout: ["SeqCheckd"]`,
+      /no rule "SeqCheckd"\.\n +Did you mean SeqChecked/,
+    ],
+    [
+      "a field that is not there",
+      `brokenwithout: []`,
+      /field "brokenwithout".*\n +Did you mean brokenWithout/,
+    ],
+    ["no set-up", `setup: undefined`, /broken-\d+\.mjs: Scenario x: setup is undefined\./],
+    [
+      "a call that is not there",
+      `actors: () => [actor("vcpu", "vcpu0", 0, [{ name: "vcpuLod", args: [0, 1n], text: "reads" }])]`,
+      /vcpu0 calls "vcpuLod", which .*\n +Did you mean vcpuLoad/,
+    ],
+    [
+      "a call with a number for a u64",
+      `actors: () => [actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(0x10000n, 3)])]`,
+      /calls vcpuStore with 3 as argument 4 \(u64\)/,
+    ],
+    [
+      "a call without all of its arguments",
+      `actors: () => [actor("vcpu", "vcpu0", 0, [{ name: "vcpuLoad", args: [0, 1n], text: "reads" }])]`,
+      /calls vcpuLoad with 2 arguments/,
+    ],
+    [
+      "a program that draws lots",
+      `actors: () => [actor("vcpu", "vcpu0", 0, function* () { if (Math.random() < 0.5) yield vcpuCalls(0).value(); })]`,
+      /may not call Math\.random/,
+    ],
+    [
+      "a program that keeps count",
+      `actors: () => [actor("vcpu", "vcpu0", 0, function* () { yield vcpuCalls(0).write(0x10000n, count++); })]`,
+      /vcpu0 is not the same each time: .*vcpuStore\(0, 65536, 8, 0\).*another time/,
+    ],
+  ];
+  test.each(BROKEN.map((row, i) => [...row, i] as const))(
+    "with %s is an error of the user that names the place",
+    async (_, field, message, i) => {
+      const file = join(folder, `broken-${i}.mjs`);
+      await writeFile(
+        file,
+        `import { actor, hostCalls, scenario, vcpuCalls } from "guestmmu/explore";
+         let count = 0n;
+         export default scenario("x", {
+           prose: "p",
+           holds: "h",
+           setup(m) { const hva = m.mm.mmap(4096n); m.memslots.add({ gpa: 0x10000n, hva, length: 4096n }); return hva; },
+           actors: (hva) => [actor("vcpu", "vcpu0", 0, [vcpuCalls(0).write(0x10000n, 3n)]),
+             actor("host", "host0", 1, [hostCalls(1).touch(hva, 4096n)])],
+           ${field},
+         });`,
+      );
+      const { code, out, err } = await guestmmu(["explore", file]);
+      expect(err).toMatch(message);
+      expect(err).not.toMatch(/^ +at |died/m);
+      expect(out).toBe("");
+      expect(code).toBe(2);
+    },
+  );
 
   test("one that does not load, and one without a scenario, are errors of the user", async () => {
     const broken = join(folder, "broken.mjs");
@@ -336,7 +528,7 @@ describe("claims", () => {
     expect(out).toMatch(/^C1': /m);
     expect(out).toMatch(/^ +\S+ +v\S+ +.* violated +violated +/m);
     expect(out).toMatch(/^Counterexample for C1'$/m);
-    expect(out).toMatch(/^ +repeat +guestmmu explore --replay g1\//m);
+    expect(out).toMatch(/^ +repeat +guestmmu explore --replay g2\//m);
     expect(out).toMatch(/(\d+) of \1 verdicts are as expected/);
     expect(code).toBe(0);
   });

@@ -257,10 +257,51 @@ describe("installed", () => {
       join(root, "node_modules/@types"),
     );
     const command = join(folder, "node_modules/.bin/guestmmu");
-    const { stdout } = await run(command, ["explore", "node_modules/guestmmu/examples/my-scenario.mjs"], {
-      cwd: folder,
-    });
-    expect(stdout).toMatch(/^HOLDS/m);
+    for (const example of ["my-scenario.mjs", "cache-scenario.mjs"]) {
+      const { stdout } = await run(command, ["explore", `node_modules/guestmmu/examples/${example}`], {
+        cwd: folder,
+      });
+      expect(stdout).toMatch(/^HOLDS/m);
+    }
+    // A scenario of KVM's own users through the library, typed: each family of calls is there.
+    await writeFile(
+      join(folder, "users.mts"),
+      `import { actor, cacheCalls, explore, faultCalls, faultOnce, foundPfn, graceCalls, hardwareCalls, hostCalls, mapCalls,
+         scenario, stateCalls, type Program } from "guestmmu/explore";
+       const [GPA, PAGE] = [0x10000n, 4096n];
+       const users: Program = function* () {
+         yield mapCalls(0).map(GPA);
+         yield mapCalls(0).write(7n);
+         yield mapCalls(0).unmap();
+         yield cacheCalls(0).write(9n);
+       };
+       const one = scenario("users", {
+         prose: "A map and a cache against madvise.",
+         holds: "Both write where nobody has freed the page.",
+         setup(machine) {
+           const hva = machine.mm.mmap(PAGE);
+           machine.memslots.add({ gpa: GPA, hva, length: PAGE });
+           machine.mm.populate(hva, PAGE);
+           machine.kvm.cache(GPA);
+           return { hva };
+         },
+         actors: ({ hva }) => [
+           actor("vcpu", "vcpu0", 0, users),
+           actor("host", "host0", 1, [hostCalls(1).madviseDontneed(hva, PAGE)]),
+         ],
+       });
+       const rest: Program[] = [faultOnce(0, GPA), function* () { yield hardwareCalls(1, 0).speculate(GPA, "read"); }];
+       console.log(explore(one).verdict, explore(one, { without: ["VcpuMapHoldsReference"] }).verdict, rest.length,
+         faultCalls(0).begin(GPA).name, graceCalls(1).free().name, stateCalls.seq().name, foundPfn(1n << 32n));`,
+    );
+    await compile("users.mts", "es2023", "--types", "node", "--typeRoots", join(root, "node_modules/@types"));
+    await writeFile(
+      join(folder, "users.mjs"),
+      (await readFile(join(folder, "users.mts"), "utf8")).replaceAll(/, type Program|: Program(\[\])?/g, ""),
+    );
+    expect((await node("users.mjs")).stdout.trim()).toBe(
+      "holds violated 2 labFaultBegin labRcuGrace kvmInvalidateSeq null",
+    );
   });
 
   test("its types hold under strict settings", async () => {
