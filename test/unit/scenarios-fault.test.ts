@@ -103,30 +103,6 @@ describe("the retry matrix", () => {
   });
 });
 
-describe("rules that are not missed", () => {
-  it.each([
-    // The unlocked look at the retry state, before the page lookup, finds what an early raise would hide.
-    ["SeqRaisedInEnd", faultVsDontneed, "v6.13"],
-    // Claim C1: the check decides, and what is done to struct page is done under mmu_lock, while the host maps the page.
-    ["PutAfterInstall", faultVsDontneed, "v6.13"],
-    // Sequence and count are changed, and decide, under mmu_lock: their order is nobody's business.
-    ["SeqBeforeCount", faultVsDontneed, "v5.4"],
-    ["SeqBeforeCount", faultVsDontneed, "v6.13"],
-    // A vCPU of this machine looks at its requests at each access, as an interrupt would make it.
-    ["EntryChecksRequests", flushVsGuest, "v6.13"],
-    // The request comes late, and still before the root is taken apart.
-    ["ReloadRequestedWithInvalidation", faultVsSlotDelete, "v6.13"],
-    // Faults exclude each other.
-    ["InstallCompares", faultsSideBySide, "v5.4"],
-    // Any open invalidation turns a fault away.
-    ["PrefetchSkipsOpenRange", prefetchVsDontneed, "v5.4"],
-    // Every invalidation counts, whatever slots there are.
-    ["UpdaterWaitsForInvalidations", slotAddVsDontneed, "v5.4"],
-  ] as const)("%s in %s on %s", (rule, scenario, profile) => {
-    expect(run(scenario, profile, rule).verdict).toBe("holds");
-  });
-});
-
 it("every rule of the fault and invalidate protocol is accounted for", () => {
   const named = new Set(SCENARIOS.flatMap((scenario) => brokenWithout(scenario).map(({ rule }) => rule)));
   const missing = RULES.filter(({ number, name }) => number <= 33 && !named.has(name)).map(
