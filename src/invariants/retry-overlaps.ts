@@ -15,8 +15,9 @@
  * For a scenario with one vCPU that faults, one page and one invalidation, which names it: of others it has no idea.
  * Does not see: the snapshot itself, which no event tells. It stands between the last event of an attempt before the page
  * lookup and the first one of the lookup; an execution in which A or Z falls between these two is not judged, as moving
- * the two next to the snapshot gives one in which neither does. Likewise a check without the lock, between the end of the
- * lookup and the request for the lock. Without Rule.SnapshotBeforeGup S is where it should be.
+ * the two next to the snapshot gives one in which neither does. A check without the lock
+ * stands between the end of the lookup and the request for the lock: there the same goes for A, and Z counts as before C,
+ * as a check before Z finds the count raised. Without Rule.SnapshotBeforeGup S is where it should be.
  */
 
 import { type RuleName } from "../core/rules.js";
@@ -100,7 +101,8 @@ function ofFault(state: RetryOverlaps, event: CheckedEvent, facts: MachineFacts)
   // Under the lock the check comes first; without the rule it stands right before the lock is asked for.
   if (!facts.rulesOff.includes("RetryUnderLock"))
     return event.kind === Note.LockTaken ? { ...state, check: phase } : state;
-  return event.kind === Note.LockWanted && looked === phase ? { ...state, check: phase } : state;
+  const known = looked === phase || looked === OPEN;
+  return event.kind === Note.LockWanted && known ? { ...state, check: phase } : state;
 }
 
 const isVcpu = ({ actor }: CheckedEvent, { layout }: MachineFacts): boolean => actor < layout.vcpuCount;

@@ -356,7 +356,8 @@ describe("claims", () => {
     );
     const count = document.verdicts.find(({ options }) => options.without[0] === "CountChecked")!;
     expect(count).toMatchObject({ verdict: "violated", expected: "violated", as_expected: false });
-    expect(count.overlaps).toEqual({ expected: [3, 5], missed: [2, 3, 5] });
+    // A number that moves at the start tells of overlap 5.
+    expect(count.overlaps).toEqual({ expected: [3, 5], missed: [2, 3] });
     expect(code).toBe(1);
   });
 
