@@ -27,16 +27,17 @@ export function exhibits(): Exhibit[] {
   return ZOO.flatMap((entry) => SCENARIOS.flatMap((scenario) => exhibitsOf(entry, scenario)));
 }
 
+/** A rule stands for a defect in the scenarios that say so: elsewhere its absence shows something else. */
 function exhibitsOf(entry: ZooEntry, scenario: Scenario): Exhibit[] {
+  if (!scenario.decides?.includes(entry.id)) return [];
   const byRule = brokenWithout(scenario).flatMap(({ rule, profiles }): Exhibit[] => {
     const { zoo } = RULES.find(({ name }) => name === rule)!;
     if (!zoo.includes(entry.id) || profiles.length === 0) return [];
     const usual = defaultProfile(scenario);
     return [{ entry, scenario, rule, profile: profiles.includes(usual) ? usual : profiles.at(-1)! }];
   });
-  const broken = scenario.decides?.includes(entry.id) ? (scenario.brokenOn ?? []) : [];
   return [
-    ...broken
+    ...(scenario.brokenOn ?? [])
       .filter((profile) => profilesOf(scenario).includes(profile))
       .map((profile): Exhibit => ({ entry, scenario, rule: null, profile })),
     ...byRule,
