@@ -13,6 +13,7 @@ import { memslots } from "./memslots.js";
 import { metadata } from "./metadata.js";
 import { pins } from "./pins.js";
 import { refcount } from "./refcount.js";
+import { retryOverlaps } from "./retry-overlaps.js";
 import { retryState } from "./retry-state.js";
 import { roots } from "./roots.js";
 import { spteTransitions } from "./spte-transitions.js";
@@ -45,9 +46,12 @@ export const CHECKERS: readonly Checker[] = [
   locks,
 ] as readonly Checker[];
 
+/** Checkers that understand some scenarios only, which name them. */
+const BY_NAME: readonly Checker[] = retryOverlaps as unknown as readonly Checker[];
+
 /** The checker of this name. */
 export function checkerNamed(name: string): Checker | undefined {
-  return CHECKERS.find((checker) => checker.name === name);
+  return [...CHECKERS, ...BY_NAME].find((checker) => checker.name === name);
 }
 
 /** The checkers that judge a scenario: those that it names, all if it names none. `USAGE` for a name that none has. */

@@ -35,6 +35,23 @@ export const faultMetadata: Scenario = {
   checkers: ["metadata-of-held-pages"],
 };
 
+/** The same race, asked which overlap is missed without a guard of the retry protocol. */
+export const retryMatrix: Scenario = {
+  ...(faultVsDontneed as Scenario),
+  name: "claim-retry-matrix",
+  holds: "In whatever order snapshot, check, start and end come, no leaf outlives the page behind it.",
+  decides: ["Z14"],
+  brokenWithout: [
+    { rule: "SeqRaisedInEnd", profiles: ["v5.3", "v5.4"] },
+    "CountChecked",
+    "SeqChecked",
+    "SnapshotBeforeGup",
+    "RetryUnderLock",
+    "LockHeldToInstall",
+  ],
+  checkers: [1, 2, 3, 4, 5, 6].map((row) => `overlap-${row}-is-guarded`),
+};
+
 /** The retracted claim, as it was made. */
 export const referenceVsInvalidation: Scenario = scenario("claim-reference-vs-invalidation", {
   prose:

@@ -1,7 +1,13 @@
 /** The scenarios of the package. */
 
 import { type Scenario } from "../explore/scenario.js";
-import { faultMetadata, faultTranslations, mapUse, referenceVsInvalidation } from "./claims-of-2019.js";
+import {
+  faultMetadata,
+  faultTranslations,
+  mapUse,
+  referenceVsInvalidation,
+  retryMatrix,
+} from "./claims-of-2019.js";
 import { faultVsDontneed } from "./fault-vs-dontneed.js";
 import { faultVsSlotDelete } from "./fault-vs-slot-delete.js";
 import { faultsSideBySide } from "./faults-side-by-side.js";
@@ -121,5 +127,6 @@ export const SCENARIOS: readonly Scenario[] = (
     faultTranslations,
     mapUse,
     referenceVsInvalidation,
+    retryMatrix,
   ] as readonly Scenario[]
 ).toSorted((a, b) => (a.name < b.name ? -1 : 1));

@@ -17,6 +17,11 @@ export interface ZooEntry {
     | "hypothetical";
   /** What the machine would have to have to show it; left out where it can be shown. */
   readonly missing?: string;
+  /**
+   * What is shown is not the defect but one of its kind: how it differs, as a clause without a full stop. It does not count
+   * as found.
+   */
+  readonly analogue?: string;
 }
 
 const linux = (commit: string | null, year: number, cve?: string) => ({
@@ -117,11 +122,15 @@ export const ZOO: readonly ZooEntry[] = [
     id: "Z21",
     title: "host pages are freed before the host's own TLB is flushed",
     origin: linux("eb66ae030829", 2018, "CVE-2018-18281"),
+    analogue:
+      "what frees too early here is an unmap, whose flush comes after the put; the defect was in mremap, which this machine does not have",
   },
   {
     id: "Z23",
     title: "a page is copied elsewhere before its secondary mapping is taken away",
     origin: linux("7066f0f933a1", 2018),
+    analogue:
+      "nothing is copied: an unmap clears its PTE before start, as that migration did; no write to an old copy is lost",
   },
   {
     id: "Z24",
@@ -216,11 +225,15 @@ export const ZOO: readonly ZooEntry[] = [
     id: "Z41",
     title: "a request to flush is lost by a read-modify-write that is not atomic",
     origin: linux("b043138246a4", 2020, "CVE-2019-3016"),
+    analogue:
+      "the request is made too late or looked for too early here; the defect was a plain load and store of the guest's steal-time byte, which this machine does not have",
   },
   {
     id: "Z42",
     title: "a flush is left out although the vCPU is in the middle of an access with the old translation",
     origin: linux("6cd88243c7e0", 2022, "CVE-2022-39189"),
+    analogue:
+      "the flusher does not wait for a vCPU in the middle of an access; the defect was in a flush that the guest leaves out as a steal-time byte says preempted, which this machine does not have",
   },
   {
     id: "Z43",

@@ -6,7 +6,7 @@ import { type JobResult } from "./jobs.js";
 /** In the order in which they count: the first that applies is told. */
 export type ExploreOutcome = "violation" | "interrupted" | "inconclusive" | "held";
 
-/** True if the verdict is one that nobody wanted. */
+/** True if the verdict is one that nobody wanted: a violation, or what was not expected. */
 export function unexpected({ job, verdict }: JobResult): boolean {
   if (verdict === null || verdict.verdict === "inconclusive") return false;
   return verdict.verdict !== (job.expected ?? "holds");

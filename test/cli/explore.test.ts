@@ -28,6 +28,9 @@ interface Document {
   interrupted: boolean;
   verdicts: {
     claim?: string;
+    overlaps?: { expected: number[]; missed: number[] } | null;
+    as_expected?: boolean;
+    options: { without: string[] };
     scenario: string;
     verdict: string;
     expected: string | null;
@@ -521,6 +524,33 @@ describe("claims", () => {
     expect(changed.length).toBeGreaterThan(0);
     expect(changed.every(({ verdict }) => verdict === "violated")).toBe(true);
     expect(flipped.code).toBe(1);
+  });
+
+  test("what becomes of a claim is said for each kernel, and changes with a rule", async () => {
+    const whole = await guestmmu(["claims", "C1", "--profile", "v5.4"]);
+    expect(whole.out).toMatch(/^ +C1, translations +holds$/m);
+    expect(whole.out).toMatch(/^ +C1, struct page +refuted$/m);
+    expect(whole.code).toBe(0);
+    const flipped = await guestmmu(["claims", "C1", "--profile", "v5.4", "--without", "SeqChecked"]);
+    expect(flipped.out).toMatch(/^ +C1, translations +refuted$/m);
+    expect(flipped.out).toMatch(/ VIOLATED|violated/);
+    expect(flipped.code).toBe(1);
+  });
+
+  test("other overlaps than those foreseen count, although the verdict is the expected one", async () => {
+    const { document, code } = await json(
+      "claims",
+      "matrix",
+      "--profile",
+      "v5.4",
+      "--without",
+      "SeqRaisedInEnd",
+    );
+    const count = document.verdicts.find(({ options }) => options.without[0] === "CountChecked")!;
+    expect(count).toMatchObject({ verdict: "violated", expected: "violated", as_expected: false });
+    // A number that moves at the start tells of overlap 5.
+    expect(count.overlaps).toEqual({ expected: [3, 5], missed: [2, 3] });
+    expect(code).toBe(1);
   });
 
   test("each refuted one has its counterexample below the table", async () => {

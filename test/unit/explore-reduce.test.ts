@@ -5,10 +5,12 @@ import { CHECKERS } from "../../src/invariants/index.js";
 import { explore, type ExploreOptions, type Verdict } from "../../src/explore/explore.js";
 import { randomScenario } from "../../src/explore/random-scenario.js";
 import { type Scenario } from "../../src/explore/scenario.js";
+import { SCENARIOS } from "../../src/scenarios/index.js";
 import { faultVsDontneed } from "../../src/scenarios/fault-vs-dontneed.js";
 import { gupVsReuse } from "../../src/scenarios/gup-vs-reuse.js";
 import { slotAddVsDontneed } from "../../src/scenarios/slot-add-vs-dontneed.js";
 import { twoSlotsZapped } from "../../src/scenarios/two-slots-zapped.js";
+import { profilesOf } from "../../src/verify/options.js";
 import { compileExploredModule } from "../compile-core.js";
 import { LitmusGround, type Litmus } from "../explored-litmus.js";
 
@@ -37,6 +39,31 @@ describe("scenarios", () => {
     for (const rule of (scenario.brokenWithout ?? []).slice(0, 3)) {
       expectSame(scenario, { without: [typeof rule === "string" ? rule : rule.rule] });
     }
+  });
+  // Under sequential consistency, which reduction is for; those that take many seconds each are left out.
+  const LONG = [
+    "fault-vs-split",
+    "flush-vs-structures",
+    "read-vs-slot-delete",
+    "slot-delete-vs-dontneed",
+    "two-invalidations",
+  ];
+  const small = SCENARIOS.filter(
+    ({ name, large, model = "sc" }) => !large && model === "sc" && !LONG.includes(name),
+  );
+  test.each(
+    small.flatMap((scenario) =>
+      (["v5.4", "v6.13"] as const)
+        .filter((profile) => profilesOf(scenario).includes(profile))
+        .map((profile) => [scenario.name, profile, scenario] as const),
+    ),
+  )("%s on %s, all violations", (_name, profile, scenario) => {
+    expectSame(scenario, { profile });
+  });
+  test("what is left out is there", () => {
+    const names = SCENARIOS.map(({ name }) => name);
+    expect(LONG.filter((name) => !names.includes(name))).toEqual([]);
+    expect(small.length).toBeGreaterThan(40);
   });
   test("it does reduce", () => {
     const full = explore(faultVsDontneed, all);

@@ -1,12 +1,37 @@
 import { describe, expect, test } from "vitest";
+import { type ProfileName } from "../../src/core/profiles.js";
 import { type RuleName } from "../../src/core/rules.js";
 import { explore } from "../../src/explore/explore.js";
 import { CLAIMS, type ClaimRow } from "../../src/scenarios/claims.js";
+import { overlapOf } from "../../src/invariants/retry-overlaps.js";
+import { standings, type Decided } from "../../src/verify/standings.js";
 import { SCENARIOS } from "../../src/scenarios/index.js";
 
-function decide({ scenario, profile, without }: ClaimRow, more: readonly RuleName[] = []) {
-  return explore(scenario, { profile, without: [...without, ...more], maxTime: 60_000 });
+function decide({ scenario, profile, without, overlaps }: ClaimRow, more: readonly RuleName[] = []) {
+  // One violation of each overlap; the shortest of one is asked for elsewhere.
+  const matrix = overlaps !== undefined;
+  const options = { all: matrix, shorten: !matrix, maxTime: 60_000 };
+  return explore(scenario, { profile, without: [...without, ...more], ...options });
 }
+
+/** The rows of a claim on a profile, decided with rules left out besides. */
+function decided(id: string, profile: ProfileName, more: readonly RuleName[] = []): Decided[] {
+  const claim = CLAIMS.find((one) => one.id === id)!;
+  return claim.rows.flatMap((row, i): Decided[] => {
+    if (row.profile !== profile) return [];
+    const without = [...row.without, ...more];
+    const job = {
+      source: { kind: "claim", claim: CLAIMS.indexOf(claim), row: i },
+      scenario: row.scenario.name,
+      options: { profile, without, build: "lab", strategy: "exhaustive" },
+      expected: row.expected,
+    } as const;
+    return [{ claim, row, result: { job, verdict: decide(row, more), scope: null, holds: "", error: null } }];
+  });
+}
+
+const standing = (...rows: Parameters<typeof decided>) =>
+  standings(decided(...rows)).map(({ part, standing: came }) => [part, came]);
 
 function rowOf(id: string, scenario: string, profile: string, expected: string): ClaimRow {
   const claim = CLAIMS.find((one) => one.id === id)!;
@@ -32,10 +57,78 @@ describe("claims", () => {
 
   test.each(CLAIMS.map((claim) => [claim.id, claim] as const))("%s comes out as expected", (_, claim) => {
     for (const row of claim.rows) {
-      const { verdict } = decide(row);
+      const { verdict, violations } = decide(row);
       const what = `${row.scenario.name} ${row.profile} ${row.without.join(",")}`;
       expect({ what, verdict }).toEqual({ what, verdict: row.expected });
+      if (row.overlaps)
+        expect(violations.map(({ name }) => overlapOf(name)).sort(), what).toEqual(row.overlaps);
     }
+  });
+});
+
+describe("what becomes of a claim", () => {
+  test.each([
+    [
+      "C1",
+      "v5.4",
+      [
+        ["translations", "holds"],
+        ["struct page", "refuted"],
+      ],
+    ],
+    [
+      "C1",
+      "v6.13",
+      [
+        ["translations", "holds"],
+        ["struct page", "holds"],
+      ],
+    ],
+    ["C1'", "v6.13", [[null, "refuted"]]],
+    ["C2", "v5.4", [[null, "holds"]]],
+    ["C3", "v5.3", [[null, "refuted"]]],
+    ["C3", "v5.4", [[null, "holds"]]],
+    [
+      "C6",
+      "v5.4",
+      [
+        ["page faults", "refuted"],
+        ["kvm_vcpu_map", "refuted"],
+      ],
+    ],
+    [
+      "C6",
+      "v6.13",
+      [
+        ["page faults", "not applicable"],
+        ["kvm_vcpu_map", "not applicable"],
+      ],
+    ],
+    ["Z25b", "v5.4", [[null, "holds"]]],
+    ["Z25b", "v6.13", [[null, "not applicable"]]],
+  ] as const)("%s on %s: %j", (id, profile, came) => {
+    expect(standing(id, profile)).toEqual(came);
+  });
+  test("every claim has rows on every profile", () => {
+    for (const { id, rows } of CLAIMS)
+      expect([...new Set(rows.map(({ profile }) => profile))].sort(), id).toEqual([
+        "v5.3",
+        "v5.4",
+        "v6.13",
+        "v6.15",
+      ]);
+  });
+  test("it comes from the rows: without what a claim stands on, it falls", () => {
+    expect(standing("C1", "v5.4", ["SeqChecked"])[0]).toEqual(["translations", "refuted"]);
+    expect(standing("C2", "v5.4", ["VcpuMapHoldsReference"])).toEqual([[null, "refuted"]]);
+    // The kernel is no longer one that the claim is not about.
+    expect(standing("C6", "v6.13", ["PfnmapNotRefcounted"])[0]).toEqual(["page faults", "refuted"]);
+  });
+  test("a row without a verdict leaves it open, unless another one refutes it", () => {
+    const cut = (rows: readonly Decided[], at: number) =>
+      rows.map((one, i) => (i === at ? { ...one, result: { ...one.result, verdict: null } } : one));
+    expect(standings(cut(decided("C2", "v5.4"), 0))[0]!.standing).toBe("open");
+    expect(standings(cut(decided("C1'", "v5.4"), 0))[0]!.standing).toBe("refuted");
   });
 });
 

@@ -58,6 +58,15 @@ const OBJECTS: Readonly<Record<string, Readonly<Partial<Record<RuleName, RegExp>
   },
   "claim-fault-metadata": { PutAfterInstall: /^metadata-of-held-pages$/ },
   "claim-map-use": { VcpuMapHoldsReference: /^no-use-after-free$/ },
+  // Which overlaps, and no others: scenarios-fault.test.ts.
+  "claim-retry-matrix": {
+    SeqRaisedInEnd: /^overlap-2-is-guarded$/,
+    CountChecked: /^overlap-[35]-is-guarded$/,
+    SeqChecked: /^overlap-[24]-is-guarded$/,
+    SnapshotBeforeGup: /^overlap-[24]-is-guarded$/,
+    RetryUnderLock: /^overlap-6-is-guarded$/,
+    LockHeldToInstall: /^overlap-6-is-guarded$/,
+  },
 };
 
 describe("KVM's other users and pages of the host", () => {

@@ -6,7 +6,7 @@ import { CLAIMS } from "../../src/scenarios/claims.js";
 import { SCENARIOS } from "../../src/scenarios/index.js";
 import { ZOO } from "../../src/scenarios/zoo.js";
 import { brokenWithout, profilesOf } from "../../src/verify/options.js";
-import { exhibits } from "../../src/verify/zoo-page.js";
+import { exhibits, pageOf } from "../../src/verify/zoo-page.js";
 
 const ids = ZOO.map(({ id }) => id);
 
@@ -24,6 +24,44 @@ test("every defect that a rule repeats is in the zoo, and none of them is said t
   expect(
     ZOO.filter(({ id, missing }) => missing !== undefined && ofRules.has(id)).map(({ id }) => id),
   ).toEqual([]);
+});
+
+test("an analogue is shown, says how it differs, and does not count as found", () => {
+  const shown = new Set(exhibits().map(({ entry }) => entry.id));
+  for (const { id, analogue, missing } of ZOO) {
+    if (analogue === undefined) continue;
+    expect(shown, id).toContain(id);
+    expect(missing, id).toBeUndefined();
+    expect(analogue, id).not.toMatch(/\.$/);
+  }
+});
+
+test("the page counts what is found without the analogues, which have a list of their own", () => {
+  const page = pageOf(exhibits(), () => ({
+    job: undefined as never,
+    verdict: null,
+    scope: null,
+    holds: "",
+    error: null,
+  }));
+  const [found, alike] = page.slice(page.indexOf("## Found")).split("## Only an analogue");
+  const inTable = (text: string) => new Set([...text.matchAll(/^\| (Z\d\db?) \|/gm)].map(([, id]) => id));
+  const analogues = ZOO.filter(({ analogue }) => analogue !== undefined).map(({ id }) => id);
+  expect(analogues).toContain("Z41");
+  expect(analogues.filter((id) => inTable(found!).has(id))).toEqual([]);
+  for (const id of analogues) expect(alike).toMatch(new RegExp(`^- ${id}: .*\\.$`, "m"));
+  expect(found).toContain(`${inTable(found!).size} of ${ZOO.length}.`);
+});
+
+test("what the zoo was asked to have is found", () => {
+  const asked =
+    "Z01 Z01b Z02 Z03 Z04 Z05 Z06 Z07 Z08 Z10 Z13 Z14 Z15 Z16 Z25b Z31 Z32 Z34 Z36 Z37 Z44 Z45 Z47 Z49 Z53";
+  const found = new Set(
+    exhibits()
+      .filter(({ entry }) => entry.analogue === undefined)
+      .map(({ entry }) => entry.id),
+  );
+  expect(asked.split(" ").filter((id) => !found.has(id))).toEqual([]);
 });
 
 test("what scenarios decide is a defect or a claim", () => {
