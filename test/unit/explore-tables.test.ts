@@ -131,7 +131,7 @@ describe("programs", () => {
       if (runs++ === 0) yield call("only the first time");
     });
     expect(() => histories.next(0)).toThrow(
-      'after the same 0 results it does "only the first time()", and another time',
+      'and another time nothing more',
     );
   });
 });
