@@ -130,8 +130,6 @@ describe("programs", () => {
     const histories = new Histories(function* () {
       if (runs++ === 0) yield call("only the first time");
     });
-    expect(() => histories.next(0)).toThrow(
-      'and another time nothing more',
-    );
+    expect(() => histories.next(0)).toThrow("and another time nothing more");
   });
 });
